@@ -55,6 +55,9 @@ class Forge(Protocol):
     def ensure_merge_request(self, draft: Draft) -> MergeRequest:
         """Return the one open merge request of `draft.source_branch`, created or brought up to date."""
 
+    def list_changed_paths(self, number: int) -> Sequence[str]:
+        """Return the paths a merge request adds, changes, removes or renames (both names), over all pages."""
+
     def close_merge_request(self, number: int) -> MergeRequest:
         """Close it; closing a closed one is not an error."""
 
