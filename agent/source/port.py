@@ -41,7 +41,10 @@ class Source(Protocol):
         """Return the contents of blobs, fetched in one batch where they are missing."""
 
     def find_change(self, repo: str, revision: str, path: str) -> str:
-        """Return the newest commit at or before `revision` that touched `path`."""
+        """Return the newest commit at or before `revision` that touched `path`, along first parents.
+
+        First parents, so that a merge commit, not the commit it merged, is the change: it is what landed.
+        """
 
     def is_ancestor(self, repo: str, older: str, newer: str) -> bool:
         """Tell whether `older` is `newer` or an ancestor of it; False where history was rewritten."""
