@@ -63,10 +63,19 @@ class ClusterError(AgentError):
     reason = "ClusterFailed"
     condition = "SyncError"
 
-    def __init__(self, message: str, *, status: int = 0, code: str = "", hint: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        code: str = "",
+        hint: str = "",
+        fields: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(message, hint=hint)
         self.status = status
         self.code = code  # the Status object's `reason`: Conflict, Forbidden, Invalid …
+        self.fields = fields  # what the server refused: `spec.strategy.rollingUpdate`
 
 
 class ClusterUnavailableError(ClusterError):
