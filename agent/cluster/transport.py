@@ -4,7 +4,6 @@ The only module that imports `kubernetes`, and only when a connection is first m
 """
 
 import contextlib
-import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +19,9 @@ _MAX_THROTTLED = 5  # answers of 429 obeyed before the caller hears of it
 _MAX_WAIT_S = 30.0
 _MESSAGE = 512
 _SILENCE_S = 120.0  # bookmarks come about every minute; a longer silence is a dead connection
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.){1,4096}"')
+_WORDS_ONLY = frozenset(
+    {401, 403, 404, 429}
+)  # answers that speak of names and rights, never of content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,9 +203,9 @@ def _retry_after(response: Any) -> float | None:
 def _error(status: int, body: bytes, request: Request, retry_after: float | None) -> ClusterError:
     code, message, fields = _explain(body)
     path = request.url.partition("?")[0]
-    if "/secrets" in path:
-        # A Secret's own data can stand, quoted, in what the server says of it.
-        message = _QUOTED.sub('"***"', message)
+    if "/secrets" in path and status not in _WORDS_ONLY:
+        # A Secret's own data can stand in what the server says of a bad one; its reason and fields are enough.
+        message = ", ".join((code or "refused", *fields))
     text = f"cannot {request.verb} {path}: {message or 'no reason given'} (HTTP {status})"
     if status in {429, 502, 503, 504} or code in {"Timeout", "ServerTimeout", "TooManyRequests"}:
         return ClusterUnavailableError(text, retry_after_s=retry_after)
