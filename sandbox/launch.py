@@ -18,7 +18,10 @@ def main(parent: int, argv: list[str]) -> None:
     # The parent may have died before the request was made; then nobody will send the signal.
     if os.getppid() != parent:
         sys.exit(1)
-    os.execvp(argv[0], argv)
+    try:
+        os.execvp(argv[0], argv)
+    except OSError as error:
+        sys.exit(f"cannot run {argv[0]}: {error.strerror}")
 
 
 if __name__ == "__main__":
