@@ -62,6 +62,7 @@ class OperationRequest:
     prune: bool = False
     dry_run: bool = False
     resources: frozenset[ObjectKey] | None = None  # None: all
+    retry: Retry | None = None
     initiated_by: str = ""
     automated: bool = False
 
