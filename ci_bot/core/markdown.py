@@ -40,8 +40,15 @@ def code(text: str, limit: int = LIMIT) -> str:
 
 def sentence(text: str, limit: int = LIMIT) -> str:
     """Return foreign prose with plain words left readable and every other token in a code span."""
-    tokens = clean(text, limit).split(" ")
-    return " ".join(token if _is_plain(token) else code(token) for token in tokens if token)
+    return " ".join(_word(token) for token in clean(text, limit).split(" ") if token)
+
+
+def _word(token: str) -> str:
+    if _is_plain(token):
+        return token
+    bare = token.rstrip(",.;:")
+    # Punctuation reads better outside the span; with nothing left there is no span to put it beside.
+    return code(bare) + token[len(bare) :] if bare else code(token)
 
 
 def _is_plain(token: str) -> bool:
