@@ -6,6 +6,7 @@ nobody holds: what an owner left that was killed outright.
 
 import contextlib
 import fcntl
+import os
 import shutil
 import signal
 import tempfile
@@ -21,14 +22,26 @@ HOLD_TRIES = 20
 
 
 class Workspace:
-    """One temporary folder; removed at the end unless `keep()` was called (logs of a failure)."""
+    """One temporary folder; removed at the end, but for its logs where `keep_logs()` was called."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.kept = False
 
-    def keep(self) -> None:
+    def keep_logs(self) -> None:
         self.kept = True
+
+    def remove(self) -> None:
+        if not self.kept:
+            shutil.rmtree(self.root, ignore_errors=True)
+            return
+        # Keys, tokens and databases go in any case.
+        for folder, _, files in os.walk(self.root, topdown=False):
+            for name in files:
+                if not name.endswith(".log"):
+                    Path(folder, name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
 
 
 @contextlib.contextmanager
@@ -41,8 +54,7 @@ def workspace(name: str) -> Iterator[Workspace]:
         try:
             yield made
         finally:
-            if not made.kept:
-                shutil.rmtree(root, ignore_errors=True)
+            made.remove()
 
 
 def remove_leftovers(name: str) -> list[Path]:

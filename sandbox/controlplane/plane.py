@@ -19,6 +19,7 @@ from typing import Self
 from sandbox.controlplane import audit
 from sandbox.controlplane.binaries import Binaries, ensure_binaries
 from sandbox.controlplane.components import Components, Layout
+from sandbox.controlplane.events import EventStream
 from sandbox.controlplane.kubeconfig import write_token_config
 from sandbox.processes import Child, SandboxError, free_ports, stop_all, wait_until
 
@@ -221,12 +222,19 @@ class ControlPlane:
         except OSError:
             return 0
 
-    def _exchange(self, method: str, path: str, body: object) -> tuple[int, bytes]:
+    def watch(self, path: str) -> EventStream:
+        """Open a watch as the administrator; iterate it, close it from any thread."""
+        return EventStream(self._connect(timeout_s=None), path)
+
+    def _connect(self, timeout_s: float | None = 10) -> http.client.HTTPSConnection:
         context = ssl.create_default_context(cafile=str(self.ca_file))
         context.load_cert_chain(self.layout.admin.cert, self.layout.admin.key)
-        connection = http.client.HTTPSConnection(
-            "127.0.0.1", self.layout.port, context=context, timeout=10
+        return http.client.HTTPSConnection(
+            "127.0.0.1", self.layout.port, context=context, timeout=timeout_s
         )
+
+    def _exchange(self, method: str, path: str, body: object) -> tuple[int, bytes]:
+        connection = self._connect()
         try:
             data = None if body is None else json.dumps(body)
             headers = {"Content-Type": "application/json", "Accept": "application/json"}

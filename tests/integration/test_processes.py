@@ -134,19 +134,22 @@ def test_free_ports_are_free_and_differ() -> None:
     assert len(set(ports)) == 20
 
 
-def test_a_workspace_is_removed_at_the_end_unless_kept(
+def test_a_workspace_is_removed_at_the_end_but_for_logs_to_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Logs of a failure are kept on request, and then nobody sweeps them away."""
+    """The logs of a failure are kept on request, nothing else, and then nobody sweeps them away."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with workspace.workspace("t") as gone:
         (gone.root / "file").touch()
         assert workspace.remove_leftovers("t") == []
     with workspace.workspace("t") as kept:
-        kept.keep()
+        (kept.root / "logs").mkdir()
+        for file in ("logs/hub.log", "logs/hub.db", "token"):
+            (kept.root / file).touch()
+        kept.keep_logs()
     assert not gone.root.exists()
     assert workspace.remove_leftovers("t") == []
-    assert kept.root.exists()
+    assert [p for p in kept.root.rglob("*") if p.is_file()] == [kept.root / "logs" / "hub.log"]
 
 
 def test_what_a_killed_owner_left_is_removed_by_the_next(

@@ -1,0 +1,31 @@
+"""A watch as an iterator of events that another thread can end."""
+
+import contextlib
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+
+class EventStream:
+    """Events of one watch request, until the server ends it or somebody closes it."""
+
+    def __init__(self, connection: http.client.HTTPSConnection, path: str) -> None:
+        self._connection = connection
+        connection.request("GET", path, headers={"Accept": "application/json"})
+        self._socket = connection.sock
+        self._answer = connection.getresponse()
+        if self._answer.status != http.client.OK:
+            raise ConnectionError(f"watch {path}: {self._answer.status}")
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+            while line := self._answer.readline():
+                yield json.loads(line)
+
+    def close(self) -> None:
+        # A reader that waits is only woken by a shutdown, not by a close.
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
