@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.fixtures_cluster"]
+pytest_plugins = ["tests.fixtures_cluster", "tests.fixtures_stack"]
 
 ROOT = Path(__file__).resolve().parent.parent
 STRICT = os.environ.get("LOCKGATE_REQUIRE") == "all"
@@ -38,6 +38,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def update_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of a story back in the order they stand in, after the shuffle."""
+    stories = [item for item in items if item.get_closest_marker("story")]
+    ordered = iter(sorted(stories, key=lambda item: (item.path, item.location[1] or 0)))
+    items[:] = [next(ordered) if item.get_closest_marker("story") else item for item in items]
 
 
 def pytest_terminal_summary(
