@@ -13,6 +13,7 @@ class EventStream:
 
     def __init__(self, connection: http.client.HTTPSConnection, path: str) -> None:
         self._connection = connection
+        self._reading = False
         connection.request("GET", path, headers={"Accept": "application/json"})
         self._socket = connection.sock
         self._answer = connection.getresponse()
@@ -20,12 +21,17 @@ class EventStream:
             raise ConnectionError(f"watch {path}: {self._answer.status}")
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
-            while line := self._answer.readline():
-                yield json.loads(line)
+        self._reading = True
+        try:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                while (line := self._answer.readline()).endswith(b"\n"):
+                    yield json.loads(line)
+        finally:
+            self._connection.close()
 
     def close(self) -> None:
-        # A reader that waits is only woken by a shutdown, not by a close.
+        # A reader that waits is only woken by a shutdown; it then closes what it reads from.
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        self._connection.close()
+        if not self._reading:
+            self._connection.close()

@@ -1,6 +1,7 @@
 """The sandbox's control plane is a real one: rollouts, garbage collection, RBAC, tokens; only containers are played."""
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -225,6 +226,25 @@ def test_an_open_watch_is_one_event(control_plane: ControlPlane, namespace: str)
         if e.verb == "watch" and e.namespace == namespace
     ]
     assert len(watches) == 1
+
+
+def test_a_watch_tells_events_and_ends_when_closed_from_elsewhere(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    """A reader that waits for the next event is woken by close."""
+    events = control_plane.watch(f"/api/v1/namespaces/{namespace}/configmaps?watch=1")
+    seen: list[str] = []
+
+    def read() -> None:
+        seen.extend(event["object"]["metadata"]["name"] for event in events)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    control_plane.kubectl("create", "configmap", "noted", "-n", namespace)
+    eventually("the event", lambda: "noted" in seen)
+    events.close()
+    reader.join(5)
+    assert not reader.is_alive()
 
 
 def test_everything_listens_on_loopback_only(control_plane: ControlPlane) -> None:
