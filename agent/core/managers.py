@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agent.core.fields import (
+    MISSING,
     Fields,
     Path,
     children,
+    desired_child,
     fields_of,
     humanise,
     is_leaf,
@@ -84,8 +86,11 @@ def _depth(fields: Fields, path: Path) -> int:
     return len(path)
 
 
-def foreign_fields(live: Manifest) -> tuple[ForeignFields, ...]:
-    """Return what others added beside what git states, per manager, controllers left out (D47)."""
+def foreign_fields(live: Manifest, desired: Manifest | None = None) -> tuple[ForeignFields, ...]:
+    """Return what others added beside what git states, per manager, controllers left out (D47).
+
+    With `desired`, fields that git states are left out: somebody took those, which is drift and not an addition.
+    """
     own = own_entry(live)
     ours = fields_of(own)
     found: dict[str, list[str]] = {}
@@ -93,7 +98,12 @@ def foreign_fields(live: Manifest) -> tuple[ForeignFields, ...]:
         manager = str(entry.get("manager") or "")
         if entry is own or entry.get("subresource") or manager in _CONTROLLERS:
             continue
-        paths = [humanise(path) for path in _added(fields_of(entry), ours, ())]
+        added = _added(fields_of(entry), ours, ())
+        paths = [
+            humanise(path)
+            for path in added
+            if path[-1] != _LAST_APPLIED and not _is_stated(desired, path)
+        ]
         if paths:
             found.setdefault(manager, []).extend(paths)
     return tuple(
@@ -101,11 +111,18 @@ def foreign_fields(live: Manifest) -> tuple[ForeignFields, ...]:
     )
 
 
+def _is_stated(desired: Manifest | None, path: Path) -> bool:
+    value: object = desired
+    for element in path:
+        value = desired_child(value, element)
+    return desired is not None and value is not MISSING
+
+
 def _added(theirs: Fields, ours: Fields | None, path: Path) -> Iterator[Path]:
     """Yield the topmost nodes of `theirs` that `ours` has nothing of; a whole added item is one path."""
     for element, node in children(theirs):
         below = (*path, element)
-        if below == ("f:status",) or element == _LAST_APPLIED:
+        if below == ("f:status",):
             continue
         mine = ours.get(element) if ours is not None else None
         if not isinstance(mine, dict):
