@@ -7,7 +7,6 @@ neither orphans an object nor makes one prunable that was never ours (D14).
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from agent.core.fields import own_entry
 from agent.core.objects import (
@@ -34,13 +33,12 @@ class Entry:
 
 
 _CLAIMED = Entry()
-_NOTHING: Mapping[ObjectKey, Entry] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
     app: AppIdentity
-    entries: Mapping[ObjectKey, Entry] = field(default=_NOTHING)
+    entries: Mapping[ObjectKey, Entry] = field(default_factory=dict)
 
 
 def before(inventory: Inventory, desired: Iterable[ObjectKey]) -> Inventory:
