@@ -54,6 +54,7 @@ class KubeCluster:
         )
         self._kinds: dict[tuple[str, str], Kind] = {}
         self._asked: dict[str, float] = {}
+        self._versions: dict[str, tuple[str, ...]] = {}
         self._lock = threading.Lock()
 
     def find_kind(self, api_version: str, kind: str) -> Kind | None:
@@ -67,6 +68,24 @@ class KubeCluster:
             self._discover(api_version)
             self._asked[api_version] = time.monotonic()
             return self._kinds.get((api_version, kind))
+
+    def find_served(self, group: str, kind: str) -> Kind | None:
+        if not group:
+            return self.find_kind("v1", kind)
+        with self._lock:
+            versions = self._versions.get(group)
+        if versions is None:
+            answer = self._send("discover", "GET", f"/apis/{group}", allowed=(404,))
+            if answer.status == 404:
+                return None
+            told = _object(answer.body)
+            preferred = str((told.get("preferredVersion") or {}).get("groupVersion") or "")
+            others = [str(item["groupVersion"]) for item in told.get("versions") or ()]
+            versions = tuple(dict.fromkeys([preferred, *others]))
+            with self._lock:
+                self._versions[group] = versions
+        found = (self.find_kind(version, kind) for version in versions if version)
+        return next((item for item in found if item is not None), None)
 
     def find(self, place: Place) -> Json | None:
         answer = self._send("get", "GET", place.path, allowed=(404,))

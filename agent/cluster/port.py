@@ -74,6 +74,9 @@ class Cluster(Protocol):
     def find_kind(self, api_version: str, kind: str) -> Kind | None:
         """Return where a kind lives, or None if the server does not serve it (asked anew at most every few seconds)."""
 
+    def find_served(self, group: str, kind: str) -> Kind | None:
+        """Return a kind at the version the server prefers; for what is known by group and kind alone."""
+
     def find(self, place: Place) -> Json | None:
         """Return the object, or None."""
 
