@@ -42,6 +42,7 @@ class Project:
     web_url: str
     clone_url: str  # without userinfo
     merge_method: str = "merge"  # merge | rebase_merge | ff | squash
+    commit_url: str = ""  # address of a commit's page, with {sha}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
