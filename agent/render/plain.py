@@ -52,16 +52,17 @@ class PlainRenderer:
         check_supported(request.files, request.app_name)
         files = select_files(request.files, request.directory)
         self._check_size(files)
-        missing = tuple({file.oid: None for file in files if self._find(file) is None})
+        # Taken once: other renders, and this one, may push entries out of the cache meanwhile.
+        known = {file.oid: found for file in files if (found := self._find(file)) is not None}
+        missing = tuple(dict.fromkeys(file.oid for file in files if file.oid not in known))
         blobs = request.read_blobs(missing) if missing else {}
         objects: list[RenderedObject] = []
         for file in files:
-            documents = self._find(file)
-            if documents is None:
-                documents = self._load(file, blobs[file.oid])
+            if file.oid not in known:
+                known[file.oid] = self._load(file, blobs[file.oid])
             objects.extend(
                 RenderedObject(manifest=document.value, origin=f"{file.path}:{document.line}")
-                for document in documents
+                for document in known[file.oid]
             )
         return Rendered(objects=tuple(objects))
 
@@ -86,9 +87,9 @@ class PlainRenderer:
             text = _join_surrogates(data) if file.path.endswith(".json") else data
             documents = load_yaml(text, file.path, self._limits.yaml)
         with self._lock:
-            if file.oid not in self._cache:
-                self._cache[file.oid] = (len(data), documents)
-                self._cached_bytes += len(data)
+            replaced, _ = self._cache.pop(file.oid, (0, ()))
+            self._cache[file.oid] = (len(data), documents)
+            self._cached_bytes += len(data) - replaced
             while self._cached_bytes > self._limits.cache_bytes:
                 _, (size, _) = self._cache.popitem(last=False)
                 self._cached_bytes -= size
