@@ -166,13 +166,11 @@ def test_a_push_costs_what_it_changed():
 def test_the_cache_is_bounded_by_the_bytes_it_stands_for():
     renderer = PlainRenderer(PlainLimits(cache_bytes=len(OBJECT) + 5))
     files = {"a.yaml": OBJECT, "b.yaml": OBJECT + b"# b\n"}
-    for _ in range(2):
-        tree = Tree(files)
-        assert len(renderer.render(tree.request()).objects) == 2
-        assert len(tree.read) == 2
-    only_last = Tree({"b.yaml": files["b.yaml"]})
-    renderer.render(only_last.request())
-    assert only_last.read == []
+    both, kept, dropped = Tree(files), Tree({"b.yaml": files["b.yaml"]}), Tree({"a.yaml": OBJECT})
+    assert len(renderer.render(both.request()).objects) == 2
+    renderer.render(kept.request())
+    renderer.render(dropped.request())
+    assert (len(both.read), len(kept.read), len(dropped.read)) == (2, 0, 1)
 
 
 def test_a_large_directory_is_refused_before_a_byte_is_read():
