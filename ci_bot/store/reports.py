@@ -1,0 +1,78 @@
+"""The latest report per agent and Application, and the agents they came from."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from ci_bot.store.schema import agents, reports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    agent: str
+    cluster: str
+    cluster_uid: str = ""
+    version: str = ""
+    epoch: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredReport:
+    """`body` is the wire message without its number."""
+
+    agent: str
+    cluster: str
+    app: str
+    body: bytes
+
+
+def save_agent(connection: sa.Connection, agent: Agent, now_s: float) -> None:
+    """Record that an agent is there, with the epoch that now owns its name."""
+    values = {
+        "agent": agent.agent,
+        "cluster": agent.cluster,
+        "cluster_uid": agent.cluster_uid,
+        "version": agent.version,
+        "epoch": agent.epoch,
+        "seen_at": now_s,
+    }
+    statement = insert(agents).values(values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["agent"], set_=values))
+
+
+def save_report(
+    connection: sa.Connection, report: StoredReport, epoch: str, seq: int, now_s: float
+) -> bool:
+    """Keep a report unless a later one of the same epoch is there; False where it was the older one."""
+    values = {
+        "agent": report.agent,
+        "app": report.app,
+        "epoch": epoch,
+        "seq": seq,
+        "body": report.body,
+        "received_at": now_s,
+    }
+    statement = insert(reports).values(values)
+    newer = sa.or_(reports.c.epoch != epoch, reports.c.seq < seq)
+    done = connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["agent", "app"], set_=values, where=newer
+        ).returning(reports.c.app)
+    ).first()
+    return done is not None
+
+
+def delete_report(connection: sa.Connection, agent: str, app: str) -> None:
+    connection.execute(sa.delete(reports).where(reports.c.agent == agent, reports.c.app == app))
+
+
+def list_reports(connection: sa.Connection, agent: str = "") -> list[StoredReport]:
+    """Return the latest report of every Application, of one agent or of all."""
+    chosen = sa.select(reports, agents.c.cluster).join(agents, agents.c.agent == reports.c.agent)
+    if agent:
+        chosen = chosen.where(reports.c.agent == agent)
+    return [
+        StoredReport(agent=row.agent, cluster=row.cluster, app=row.app, body=row.body)
+        for row in connection.execute(chosen.order_by(agents.c.cluster, reports.c.app))
+    ]
