@@ -149,12 +149,14 @@ def _changes(
 ) -> Iterator[Change]:
     still_owned = canonical(fields_of(own_entry(live))) == recorded.fields
     hidden = live.get("kind") == "Secret" and group_of(str(live.get("apiVersion", ""))) == ""
-    hashes = _chunks(recorded.hashes)
+    walked = _walk(fields, live, (), recorded.presence_only, key)
     gone: set[Path] = set()
-    for full_path, full_value, seen in _walk(fields, live, (), recorded.presence_only, key):
-        if seen == next(hashes) or _is_partial_order(fields, full_path, full_value):
+    for (full_path, full_value, seen), before in zip(walked, _chunks(recorded.hashes), strict=True):
+        if seen == before or _is_partial_order(fields, full_path, full_value):
             continue
-        path, value = _topmost_gone(live, full_path, full_value)
+        path, value = full_path, full_value
+        if path[-1] != _ORDER:
+            path, value = _topmost_gone(live, path, value)
         if path in gone:
             continue
         gone.add(path)
@@ -170,16 +172,12 @@ def _changes(
 
 
 def _topmost_gone(live: Manifest, path: Path, value: Any) -> tuple[Path, Any]:
-    """Name a removed list item once, not each of its fields."""
-    if value is not MISSING:
-        return path, value
+    """Name what was removed once, at its top, and not each field below it."""
     parent: Any = live
     for depth, element in enumerate(path):
         parent = child_value(parent, element)
-        if parent is MISSING and element[:2] == "k:":
-            return path[: depth + 1], MISSING
         if parent is MISSING:
-            break
+            return path[: depth + 1], MISSING
     return path, value
 
 

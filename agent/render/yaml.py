@@ -16,10 +16,8 @@ from yaml.events import (
     AliasEvent,
     DocumentEndEvent,
     DocumentStartEvent,
-    MappingEndEvent,
     MappingStartEvent,
     ScalarEvent,
-    SequenceEndEvent,
     SequenceStartEvent,
     StreamEndEvent,
 )
@@ -152,7 +150,7 @@ class _Loader:
                 self._open(event, [])
             elif kind is AliasEvent:
                 root = self._alias(event)
-            elif kind is MappingEndEvent or kind is SequenceEndEvent:
+            else:  # the end of a mapping or list
                 root = self._close(event)
             event = get_event()
         return start, root
@@ -264,8 +262,8 @@ class _Loader:
         elif frame.merging:
             frame.merging = False
             self._merge(frame, frame.items, value, event)
-        elif frame.key is not None:
-            frame.items[frame.key] = value
+        else:
+            frame.items[str(frame.key)] = value
             frame.key = None
 
     def _merge(self, frame: _Frame, items: dict[str, Any], value: Any, event: Any) -> None:

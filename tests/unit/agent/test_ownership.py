@@ -9,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.core.decide import Verdict, decide
-from agent.core.fields import child_value, fields_of, humanise, item_keys, leaves, own_entry
+from agent.core.fields import (
+    MISSING,
+    child_value,
+    desired_child,
+    fields_of,
+    humanise,
+    item_keys,
+    item_order,
+    leaves,
+    own_entry,
+)
 from agent.core.managers import foreign_fields, who_changed
 from agent.core.ownership import (
     ChangeKind,
@@ -204,6 +214,29 @@ def test_list_items_match_by_all_keys_and_true_is_not_one():
 def test_a_path_into_something_else_is_missing(element):
     assert repr(child_value("text", element)) == "MISSING"
     assert repr(child_value([], element)) == "MISSING"
+
+
+def test_odd_desired_and_live_values_match_nothing():
+    element = 'k:{"name":"a"}'
+    assert desired_child(["text", {"name": "b"}], element) is MISSING
+    assert desired_child({"name": "a"}, element) is MISSING
+    assert item_order({element: {}, 'k:{"name":"b"}': {}}, "text") == ()
+
+
+def test_a_part_of_the_object_that_went_away_is_named_at_its_top():
+    """Not field by field, and the order of what is gone is not drift of its own."""
+    live = copy.deepcopy(WEB["applied"])
+    del live["spec"]["template"]["spec"]["containers"][0]["env"]
+    found = compare(record(WEB["desired"], WEB["applied"], KEY), live, KEY)
+    assert isinstance(found, Drift)
+    assert [(c.path, c.kind) for c in found.changes] == [
+        ("spec.template.spec.containers[web].env", ChangeKind.REMOVED)
+    ]
+
+
+def test_a_set_from_another_manifest_has_no_presence_only_paths():
+    """A field git no longer states is compared by value."""
+    assert presence_only({}, {"f:spec": {"f:a": {}}}) == frozenset()
 
 
 def test_the_newest_owner_of_a_field_is_named():

@@ -16,7 +16,7 @@ from agent.core.objects import (
     key_of,
 )
 from agent.core.ordering import apply_order, find_unsupported, is_prune_disabled, prune_order
-from agent.core.prepare import MAX_LIST_DEPTH, Prepared, prepare
+from agent.core.prepare import MAX_LIST_DEPTH, MAX_OBJECTS, Prepared, prepare
 from agent.errors import RenderError
 
 APP = AppIdentity(namespace="argocd", name="shop")
@@ -139,6 +139,12 @@ def test_what_is_no_object_is_named_with_its_origin(manifest, message):
     with pytest.raises(RenderError, match=message) as err:
         run(manifest)
     assert err.value.message.startswith("f.yaml:1")
+
+
+def test_too_many_objects_are_refused():
+    many = {"apiVersion": "v1", "kind": "List", "items": [obj()] * (MAX_OBJECTS + 1)}
+    with pytest.raises(RenderError, match=r"^f.yaml:1 items\[0\]: more than 100000 objects"):
+        run(many)
 
 
 def test_the_same_object_twice_names_both_places():

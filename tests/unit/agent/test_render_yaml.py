@@ -269,6 +269,7 @@ def test_scalars_mean_what_kubectl_means(text, value):
     [
         *(
             ("n", "false"),
+            ("0xg", "0xg"),
             ("0400", "256"),
             ("1.0", "1"),
             ("1e6", "1e+06"),
