@@ -21,7 +21,7 @@ from agent.core.report import ApplicationGone
 from agent.core.states import Health, SyncStatus
 from agent.errors import AgentError
 from agent.reconcile import drift, findings, memory
-from agent.reconcile.compare import Comparer, Kinds
+from agent.reconcile.compare import Comparer, Kinds, without_reclaim
 from agent.reconcile.deletion import Deleter
 from agent.reconcile.guards import find_rival
 from agent.reconcile.loading import Loader
@@ -124,6 +124,8 @@ class Reconciler:
         self._parts.watches.wait_listed(selections, _LISTING_S)
         live = self._parts.comparer.facts(state, desired.objects, inventory, kinds)
         automated = app.sync_policy.automated
+        if app.operation is None and (automated is None or not automated.self_heal):
+            live = {key: without_reclaim(facts) for key, facts in live.items()}
         options = PlanOptions(
             prune=self._may_prune(app),
             allow_empty=automated is not None and automated.allow_empty,
