@@ -7,7 +7,7 @@ tell (design/engine.md 1, 2, 5).
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -149,13 +149,15 @@ def _changes(
 ) -> Iterator[Change]:
     still_owned = canonical(fields_of(own_entry(live))) == recorded.fields
     hidden = live.get("kind") == "Secret" and group_of(str(live.get("apiVersion", ""))) == ""
-    walked = _walk(fields, live, (), recorded.presence_only, key)
+    walked = _walk(fields, live, recorded.presence_only, key)
     gone: set[Path] = set()
     for (full_path, full_value, seen), before in zip(walked, _chunks(recorded.hashes), strict=True):
         if seen == before or _is_partial_order(fields, full_path, full_value):
             continue
         path, value = full_path, full_value
-        if path[-1] != _ORDER:
+        if path[-1] == _ORDER:
+            value = [humanise((element,))[1:-1] for element in full_value]
+        else:
             path, value = _topmost_gone(live, path, value)
         if path in gone:
             continue
@@ -220,31 +222,50 @@ def _show(value: Any) -> str:
 _ORDER = "order"  # pseudo-element: the order of the owned items of a list
 
 
-def _walk(
-    fields: Fields, value: Any, path: Path, only: PresenceOnly, key: bytes
-) -> Iterator[tuple[Path, Any, bytes]]:
-    """Yield (path, live value, keyed hash) of each leaf and of each list's order, always in one order."""
-    if sum(element[:2] == "k:" for element in fields) > 1:
-        order = item_order(fields, value)
-        names = [item_names(element) for element in order]
-        yield (*path, _ORDER), names, _hash(list(order), key)
-    for element, node in children(fields):
+_Leaf = tuple[Path, Any, bytes]
+
+
+def _walk(fields: Fields, live: Manifest, only: PresenceOnly, key: bytes) -> list[_Leaf]:
+    """Return (path, live value, keyed hash) of each leaf and of each list's order, always in one order."""
+    found: list[_Leaf] = []
+    _collect(_Walk(only=only, key=key, add=found.append), fields, live, ())
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    only: PresenceOnly
+    key: bytes
+    add: Callable[[_Leaf], None]
+
+
+def _collect(walk: _Walk, fields: Fields, value: Any, path: Path) -> None:
+    """Add the leaves below a node: on every event of every object, so no generators here."""
+    elements = sorted(fields)
+    if len(elements) > 1 and elements[-1][:2] == "k:":
+        _collect_order(walk, fields, value, path)
+    for element in elements:
+        if element == ".":
+            continue
+        node = fields[element]
         child = MISSING if value is MISSING else child_value(value, element)
         below = (*path, element)
         if not is_leaf(node):
-            yield from _walk(node, child, below, only, key)
-        elif below in only or element[:2] == "v:":
-            yield below, child, _hash(child is not MISSING, key)
+            _collect(walk, node, child, below)
+        elif below in walk.only or element[:2] == "v:":
+            walk.add((below, child, _hash(child is not MISSING, walk.key)))
         else:
-            yield below, child, _hash(child, key)
+            walk.add((below, child, _hash(child, walk.key)))
 
 
-def item_names(element: str) -> str:
-    return humanise((element,))[1:-1]
+def _collect_order(walk: _Walk, fields: Fields, value: Any, path: Path) -> None:
+    if sum(element[:2] == "k:" for element in fields) > 1:
+        order = list(item_order(fields, value))
+        walk.add(((*path, _ORDER), order, _hash(order, walk.key)))
 
 
 def _hashes(fields: Fields, live: Manifest, only: PresenceOnly, key: bytes) -> bytes:
-    return b"".join(seen for _, _, seen in _walk(fields, live, (), only, key))
+    return b"".join([seen for _, _, seen in _walk(fields, live, only, key)])
 
 
 def _hash(value: Any, key: bytes) -> bytes:
