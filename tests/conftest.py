@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.fixtures_cluster", "tests.fixtures_stack"]
+pytest_plugins = ["tests.fixtures_cluster", "tests.fixtures_forge", "tests.fixtures_stack"]
 
 ROOT = Path(__file__).resolve().parent.parent
 STRICT = os.environ.get("LOCKGATE_REQUIRE") == "all"
