@@ -41,6 +41,11 @@ def save_agent(connection: sa.Connection, agent: Agent, now_s: float) -> None:
     connection.execute(statement.on_conflict_do_update(index_elements=["agent"], set_=values))
 
 
+def touch_agent(connection: sa.Connection, agent: str, now_s: float) -> None:
+    """Record that an agent gave a sign of life."""
+    connection.execute(sa.update(agents).where(agents.c.agent == agent).values(seen_at=now_s))
+
+
 def save_report(
     connection: sa.Connection, report: StoredReport, epoch: str, seq: int, now_s: float
 ) -> bool:
