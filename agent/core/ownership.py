@@ -242,8 +242,9 @@ class _Walk:
 def _collect(walk: _Walk, fields: Fields, value: Any, path: Path) -> None:
     """Add the leaves below a node: on every event of every object, so no generators here."""
     elements = sorted(fields)
-    if len(elements) > 1 and elements[-1][:2] == "k:":
-        _collect_order(walk, fields, value, path)
+    if len(elements) > 1 and elements[-2][:2] == "k:":  # "." sorts first: two items or more
+        order = list(item_order(fields, value))
+        walk.add(((*path, _ORDER), order, _hash(order, walk.key)))
     for element in elements:
         if element == ".":
             continue
@@ -256,12 +257,6 @@ def _collect(walk: _Walk, fields: Fields, value: Any, path: Path) -> None:
             walk.add((below, child, _hash(child is not MISSING, walk.key)))
         else:
             walk.add((below, child, _hash(child, walk.key)))
-
-
-def _collect_order(walk: _Walk, fields: Fields, value: Any, path: Path) -> None:
-    if sum(element[:2] == "k:" for element in fields) > 1:
-        order = list(item_order(fields, value))
-        walk.add(((*path, _ORDER), order, _hash(order, walk.key)))
 
 
 def _hashes(fields: Fields, live: Manifest, only: PresenceOnly, key: bytes) -> bytes:
