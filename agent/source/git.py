@@ -5,7 +5,8 @@ Nothing is ever checked out. A fetch is one git process; everything after it is 
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,7 @@ class GitSourceOptions:
     credentials: CredentialFile
     deadlines: Deadlines = field(default_factory=Deadlines)
     schemes: frozenset[str] = frozenset({"https"})
+    on_fetch: Callable[[str, float], None] = lambda _result, _seconds: None
 
 
 class GitSource:
@@ -69,7 +71,7 @@ class GitSource:
             self._check_rights(mirror, wanted)
             return wanted
         return self._flights.run(
-            (mirror.repository.key, wanted), mirror.lock, lambda: self._fetch(mirror, wanted)
+            (mirror.repository.key, wanted), mirror.lock, lambda: self._counted(mirror, wanted)
         )
 
     def get_tree(self, repo: str, revision: str, path: str) -> Tree:
@@ -134,6 +136,19 @@ class GitSource:
         for other in idle:
             other.reader.close()
         return mirror
+
+    def _counted(self, mirror: Mirror, wanted: str) -> str:
+        started = time.monotonic()
+        result = "failed"
+        try:
+            commit = self._fetch(mirror, wanted)
+            result = "ok"
+        except SourceRefusedError:
+            result = "refused"
+            raise
+        finally:
+            self._options.on_fetch(result, time.monotonic() - started)
+        return commit
 
     def _fetch(self, mirror: Mirror, wanted: str) -> str:
         credential = self._options.credentials.find(mirror.repository)
