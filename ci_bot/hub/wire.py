@@ -82,7 +82,9 @@ def _operation(report: Any) -> Operation | None:
 
 
 def _resource(item: Any) -> Resource:
-    health = None if item.health == pb.HEALTH_UNSPECIFIED else _HEALTH.get(item.health)
+    health = (
+        None if item.health == pb.HEALTH_UNSPECIFIED else _HEALTH.get(item.health, Health.UNKNOWN)
+    )
     return Resource(
         kind=item.kind,
         namespace=item.namespace,
