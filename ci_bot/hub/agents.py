@@ -6,6 +6,8 @@ committed. What goes back are acknowledgements, hints and the wish to hear every
 
 import asyncio
 import contextlib
+import math
+import time
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 from typing import Any
@@ -23,6 +25,8 @@ from protos.lockgate.v1 import agent_pb2_grpc as rpc
 HELLO_DEADLINE_S = 10
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 MAX_NAME = 200
+# By then an agent that was started anew has reported what it has; the rest was removed while it was away.
+FORGET_AFTER_S = 600
 log = structlog.get_logger()
 
 
@@ -75,7 +79,14 @@ class AgentLink(rpc.AgentLinkServicer):
         name = hello.agent_id or hello.cluster
         if not _is_name(name) or not _is_name(hello.cluster):
             raise await _refuse(context, "the Hello names no cluster")
-        session = Session(agent=name, cluster=hello.cluster, epoch=hello.epoch[:MAX_NAME])
+        if not _is_name(hello.epoch):
+            raise await _refuse(context, "the Hello has no epoch")
+        session = Session(
+            agent=name,
+            cluster=hello.cluster,
+            epoch=hello.epoch,
+            forget_at=time.monotonic() + FORGET_AFTER_S,
+        )
         session.repositories = await self._ledger.save_agent(session.agent, hello)
         return session
 
@@ -91,10 +102,19 @@ class AgentLink(rpc.AgentLinkServicer):
                 case "digest":
                     await self._compare(session, message.digest)
                 case "heartbeat":
-                    await self._ledger.touch(session.agent)
+                    await self._take_heartbeat(session)
                 case _:
                     # A newer agent may say more than we know; the stream lives on.
                     REPORTS.labels("unknown").inc()
+
+    async def _take_heartbeat(self, session: Session) -> None:
+        await self._ledger.touch(session.agent)
+        if session.forget_at > time.monotonic():
+            return
+        session.forget_at = math.inf
+        for app in await self._ledger.forget_older(session.agent, session.epoch):
+            log.info("application forgotten", agent=session.agent, application=app)
+            self._changed(session.agent, app)
 
     async def _take_report(self, session: Session, report: Any) -> None:
         if not report.app or len(report.app) > 2 * MAX_NAME:
@@ -114,8 +134,10 @@ class AgentLink(rpc.AgentLinkServicer):
 
     async def _compare(self, session: Session, digest: Any) -> None:
         entries = {entry.app: entry.digest for entry in digest.entries}
-        known = await self._ledger.list_digests(session.agent)
-        for app in known.keys() - entries.keys():
+        known, own = await self._ledger.list_digests(session.agent, session.epoch)
+        # A process that has just started has not looked yet: what it does not name may still be there. Only what
+        # this very process reported before, and names no more, is gone.
+        for app in own - entries.keys():
             await self._ledger.delete_report(session.agent, app)
             self._changed(session.agent, app)
         if any(known.get(app) != value for app, value in entries.items()):

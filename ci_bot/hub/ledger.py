@@ -71,13 +71,23 @@ class Ledger:
 
         await self._run(work)
 
-    async def list_digests(self, agent: str) -> dict[str, bytes]:
-        """Return what we know of an agent's Applications, as digests of the reports' content."""
+    async def list_digests(self, agent: str, epoch: str) -> tuple[dict[str, bytes], set[str]]:
+        """Return digests of all we know of an agent, and which Applications this `epoch` itself reported."""
 
-        def work() -> dict[str, bytes]:
+        def work() -> tuple[dict[str, bytes], set[str]]:
             with self._database.read() as connection:
                 stored = reports.list_reports(connection, agent)
-            return {each.app: digest_of(each.body) for each in stored}
+                own = reports.list_apps(connection, agent, epoch)
+            return {each.app: digest_of(each.body) for each in stored}, own
+
+        return await self._run(work)
+
+    async def forget_older(self, agent: str, epoch: str) -> list[str]:
+        """Forget what only earlier processes of an agent reported; return the Applications' names."""
+
+        def work() -> list[str]:
+            with self._database.write() as connection:
+                return reports.delete_older_epochs(connection, agent, epoch)
 
         return await self._run(work)
 

@@ -4,6 +4,7 @@ Lives on the event loop; only `is_connected` is asked from other threads.
 """
 
 import asyncio
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,7 @@ class Session:
     epoch: str
     outgoing: asyncio.Queue[Any] = field(default_factory=lambda: asyncio.Queue(QUEUE_LIMIT))
     repositories: set[str] = field(default_factory=set)
+    forget_at: float = math.inf  # monotonic; when what only earlier processes reported is forgotten
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def send(self, message: Any) -> bool:

@@ -49,7 +49,13 @@ def touch_agent(connection: sa.Connection, agent: str, now_s: float) -> None:
 def save_report(
     connection: sa.Connection, report: StoredReport, epoch: str, seq: int, now_s: float
 ) -> bool:
-    """Keep a report unless a later one of the same epoch is there; False where it was the older one."""
+    """Keep a report unless a later one is there; False where it was the older one.
+
+    Only the epoch that owns the agent's name counts: what a stream that was replaced still had on its way is late.
+    """
+    owner = sa.select(agents.c.epoch).where(agents.c.agent == report.agent)
+    if connection.execute(owner).scalar() != epoch:
+        return False
     values = {
         "agent": report.agent,
         "app": report.app,
@@ -66,6 +72,18 @@ def save_report(
         ).returning(reports.c.app)
     ).first()
     return done is not None
+
+
+def list_apps(connection: sa.Connection, agent: str, epoch: str) -> set[str]:
+    """Return the Applications that this process of the agent reported last."""
+    chosen = sa.select(reports.c.app).where(reports.c.agent == agent, reports.c.epoch == epoch)
+    return set(connection.execute(chosen).scalars())
+
+
+def delete_older_epochs(connection: sa.Connection, agent: str, epoch: str) -> list[str]:
+    """Forget what only earlier processes of the agent reported; return the Applications' names."""
+    chosen = sa.delete(reports).where(reports.c.agent == agent, reports.c.epoch != epoch)
+    return sorted(connection.execute(chosen.returning(reports.c.app)).scalars())
 
 
 def delete_report(connection: sa.Connection, agent: str, app: str) -> None:

@@ -170,6 +170,27 @@ def test_a_restarted_agent_counts_from_one_again(database: Database):
     assert bodies(database) == [b"new"]
 
 
+def test_a_replaced_process_can_say_nothing_more(database: Database):
+    """D4: the newest stream owns the name; what the older one still had on its way is late."""
+    save(database, b"new", epoch="e2", seq=1)
+    stored = reports.StoredReport(agent="a", cluster="", app="argocd/web", body=b"late")
+    with database.write() as connection:
+        assert not reports.save_report(connection, stored, "e1", 900, NOW)
+    assert bodies(database) == [b"new"]
+
+
+def test_only_what_earlier_processes_reported_is_forgotten_later(database: Database):
+    """A restarted agent reports what it has; the rest was removed while it was away."""
+    save(database, b"kept", epoch="e1")
+    with database.write() as connection:
+        reports.save_agent(connection, reports.Agent(agent="a", cluster="dev", epoch="e2"), NOW)
+        other = reports.StoredReport(agent="a", cluster="", app="argocd/api", body=b"new")
+        assert reports.save_report(connection, other, "e2", 1, NOW)
+        assert reports.list_apps(connection, "a", "e2") == {"argocd/api"}
+        assert reports.delete_older_epochs(connection, "a", "e2") == ["argocd/web"]
+    assert bodies(database) == [b"new"]
+
+
 def test_what_an_agent_removed_is_forgotten(database: Database):
     """An Application that is gone is not waited for."""
     save(database, b"one")
