@@ -7,7 +7,6 @@ and exits 0. Either way nothing is left: no process, port or temporary file; onl
 import contextlib
 import signal
 import sys
-import time
 
 from sandbox.controlplane.binaries import ensure_binaries
 from sandbox.demo_people import People
@@ -35,9 +34,9 @@ def _play(screen: Screen, space: Workspace, *, interactive: bool) -> int:
     stack = Stack(space.root)
     try:
         ensure_binaries()
-        begun = time.monotonic()
+        with screen.working("starting the parts", "control plane, forge, hub and agent are up"):
+            stack.start()
         with stack:
-            screen.done("control plane, forge, hub and agent are up", time.monotonic() - begun)
             story = _story(stack, screen, interactive=interactive)
             story.play()
             screen.times(story.times)

@@ -2,8 +2,8 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 from rich.console import Console
@@ -16,7 +16,7 @@ from sandbox.processes import SandboxError
 
 T = TypeVar("T")
 POLL_S = 0.1
-DEADLINE_S = 60.0
+DEADLINE_S = 30.0
 
 
 class NotYet(Exception):  # noqa: N818 - not an error: the next look may see it
@@ -50,6 +50,14 @@ class Screen:
     def done(self, text: str, seconds: float | None = None) -> None:
         took = "" if seconds is None else f"  [dim]{seconds:.1f} s[/]"
         self.console.print(f"   [green]✓[/] {_plain(text)}{took}", soft_wrap=True)
+
+    @contextmanager
+    def working(self, what: str, result: str) -> Iterator[None]:
+        """Show that something is under way whose progress cannot be asked for; then its result and seconds."""
+        begun = time.monotonic()
+        with self._status(what):
+            yield
+        self.done(result, time.monotonic() - begun)
 
     def awaits(self, what: str, check: Callable[[], T], deadline_s: float = DEADLINE_S) -> T:
         """Look until `check` no longer raises NotYet; show what is awaited, and how long it took."""

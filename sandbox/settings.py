@@ -10,7 +10,7 @@ from sandbox.processes import free_ports
 
 CLUSTER = "demo"
 PROJECT = "group/config"
-WEBHOOK_PATH = "/webhooks/gitlab"
+WEBHOOK_PATH = "/webhooks"
 # username -> role, display name. Roles as GitLab has them; nobody may push to the protected main.
 USERS = {
     "senior": ("maintainer", "Sam Ortiz"),
@@ -120,6 +120,8 @@ agents_listen = "127.0.0.1:{at.hub_grpc}"
 web_listen = "127.0.0.1:{at.hub_web}"
 metrics_listen = "127.0.0.1:{at.hub_metrics}"
 marker_secret_file = "{root / "marker-secret"}"
+# Webhooks do the work here; a poll that covered for them would hide a broken one.
+poll = 300
 
 [[projects]]
 url = "{at.forge_url}"

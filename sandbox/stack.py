@@ -119,7 +119,7 @@ class Stack:
         self.children.clear()
 
     def __enter__(self) -> Self:
-        return self.start()
+        return self if self.children else self.start()
 
     def __exit__(
         self,
