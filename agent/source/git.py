@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from agent.core.repositories import (
     Repository,
@@ -31,6 +32,8 @@ from agent.source.process import GitOptions
 from agent.source.trees import find_folder, get_folder, list_files
 
 _OPEN_READERS = 32
+_REMEMBERED = 4096
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,7 @@ class GitSource:
         self._flights = Flights()
         self._lock = threading.Lock()
         self._mirrors: dict[str, Mirror] = {}  # most recently used last
+        self._fetched: dict[tuple[str, str], tuple[float, str]] = {}
         self._listed: dict[tuple[str, str], Tree] = {}
         self._changes: dict[tuple[str, str], tuple[str, str]] = {}
 
@@ -64,12 +68,15 @@ class GitSource:
         for mirror in mirrors:
             mirror.reader.close()
 
-    def fetch(self, repo: str, target_revision: str) -> str:
+    def fetch(self, repo: str, target_revision: str, *, since: float | None = None) -> str:
         mirror = self._mirror(repo)
         wanted = check_target_revision(target_revision)
         if is_commit_id(wanted) and self._has(mirror, wanted):
             self._check_rights(mirror, wanted)
             return wanted
+        fetched = self._fetched.get((mirror.repository.key, wanted))
+        if since is not None and fetched is not None and fetched[0] >= since:
+            return fetched[1]
         return self._flights.run(
             (mirror.repository.key, wanted), mirror.lock, lambda: self._counted(mirror, wanted)
         )
@@ -85,7 +92,7 @@ class GitSource:
                 tree = Tree(revision=revision, oid=oid, files=last.files)
             else:
                 tree = Tree(revision=revision, oid=oid, files=self._list(mirror, oid))
-            self._listed[mirror.repository.key, path] = tree
+            _remember(self._listed, (mirror.repository.key, path), tree)
         return tree
 
     def read_blobs(self, repo: str, oids: Sequence[str]) -> Mapping[str, bytes]:
@@ -110,7 +117,7 @@ class GitSource:
             if remembered is not None and remembered[0] == revision:
                 return remembered[1]
             change = self._find_change(mirror, revision, segments)
-            self._changes[mirror.repository.key, path] = (revision, change)
+            _remember(self._changes, (mirror.repository.key, path), (revision, change))
         return change
 
     def is_ancestor(self, repo: str, older: str, newer: str) -> bool:
@@ -143,6 +150,7 @@ class GitSource:
         try:
             commit = self._fetch(mirror, wanted)
             result = "ok"
+            _remember(self._fetched, (mirror.repository.key, wanted), (started, commit))
         except SourceRefusedError:
             result = "refused"
             raise
@@ -233,6 +241,14 @@ def _suspecting(mirror: Mirror) -> Iterator[None]:
     except UnreadableError:
         mirror.suspect = True
         raise
+
+
+def _remember(memory: dict[tuple[str, str], _T], key: tuple[str, str], value: _T) -> None:
+    """Keep the newest answer for a repository and path; Applications that went are forgotten in time."""
+    memory.pop(key, None)
+    memory[key] = value
+    while len(memory) > _REMEMBERED:
+        memory.pop(next(iter(memory)), None)
 
 
 def _candidates(wanted: str) -> tuple[str, ...]:

@@ -23,7 +23,6 @@ from agent.source.objects import ObjectReader
 from agent.source.process import GitOptions, GitResult, run_git
 
 _LOCAL_S = 60.0
-_FETCHES_UNTIL_TIDY = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +41,13 @@ class Mirror:
     """A bare repository in the cache folder. `fetch` may be called from one thread at a time (`lock`)."""
 
     def __init__(
-        self, folder: Path, repository: Repository, options: GitOptions, deadlines: Deadlines
+        self,
+        folder: Path,
+        repository: Repository,
+        options: GitOptions,
+        deadlines: Deadlines,
+        *,
+        tidy_every: int = 200,
     ) -> None:
         name = hashlib.sha256(repository.key.encode()).hexdigest()[:24]
         self.path = folder / f"{name}.git"
@@ -53,6 +58,7 @@ class Mirror:
         self._options = options
         self._deadlines = deadlines
         self._fetches = 0
+        self._tidy_every = tidy_every
 
     def fetch(self, ref: str, credential: Credential | None) -> str:
         """Fetch a ref or commit id and return the object id it had in this very fetch."""
@@ -73,8 +79,9 @@ class Mirror:
             raise failures.explain(self.repository, result, deadline_s=deadline_s)
         self._fetches += 1
         fetched = self._read_fetch_head()
-        if self._fetches % _FETCHES_UNTIL_TIDY == 0:
-            self.run(["gc", "--quiet"], promisor=True)
+        if self._fetches % self._tidy_every == 0:
+            # A mirror that cannot be tidied would grow without end: it is made anew instead.
+            self.suspect = self.run(["gc", "--quiet"], promisor=True).code != 0
         return fetched
 
     def fetch_blobs(self, oids: Sequence[str], credential: Credential | None) -> None:
@@ -173,6 +180,7 @@ class Mirror:
             if result.code:
                 raise failures.explain(self.repository, result, deadline_s=_LOCAL_S)
             fresh.replace(self.path)
+            self.reader.close()  # one that was started meanwhile would look at what was removed
         except OSError as err:
             raise SourceError(
                 f"the cache folder cannot be written: {err.strerror}",

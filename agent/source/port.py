@@ -31,8 +31,12 @@ class Source(Protocol):
     Thread-safe.
     """
 
-    def fetch(self, repo: str, target_revision: str) -> str:
-        """Fetch over the network and return the commit id of the branch, tag or HEAD named."""
+    def fetch(self, repo: str, target_revision: str, *, since: float | None = None) -> str:
+        """Fetch over the network and return the commit id of the branch, tag or HEAD named.
+
+        `since`, on the monotonic clock: what a fetch begun at or after that instant found is good enough, so that
+        one fetch serves all Applications that were woken together. None always asks the server.
+        """
 
     def get_tree(self, repo: str, revision: str, path: str) -> Tree:
         """Return the tree of `path` at a fetched commit; refuses paths that leave the repository."""

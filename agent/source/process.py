@@ -30,6 +30,7 @@ _SAFETY = (
     "-c", "transfer.fsckObjects=false",
     "-c", "credential.helper=",
     "-c", "gc.auto=0",
+    "-c", "repack.writeBitmaps=false",
     "-c", "maintenance.auto=false",
 )  # fmt: skip
 

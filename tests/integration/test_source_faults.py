@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from agent.core.repositories import parse_repository
 from agent.errors import SourceError, SourceRefusedError
 from agent.source.credentials import CredentialFile
 from agent.source.git import GitSource, GitSourceOptions
-from agent.source.mirror import Deadlines
+from agent.source.mirror import Deadlines, Mirror
 from agent.source.process import GitOptions
 from tests.fixtures_git import Author, GitServer, Handler, git, git_server, serving
 
@@ -306,3 +307,62 @@ def test_revisions_that_are_options_or_ranges_are_refused(
     with pytest.raises(SourceRefusedError, match=r"spec\.source\.targetRevision"):
         make_source().fetch(url, branch)
     assert not git_server.requests
+
+
+def test_what_is_reported_is_what_was_fetched_though_the_branch_moves_meanwhile(
+    make_source, author, url, git_server
+):
+    """G10: a push between the server's list of refs and the pack changes neither commit nor tree."""
+    source = make_source()
+    source.fetch(url, "main")
+    listed = author.commit({"dev/app.yaml": "a: listed\n"})
+    posts = []
+
+    def push_in_between(handler: Handler) -> bool:
+        if handler.path.endswith("/git-upload-pack"):
+            posts.append(handler.path)
+            if len(posts) == 2:
+                author.commit({"dev/app.yaml": "a: later\n"})
+        return False
+
+    git_server.misbehave = push_in_between
+    revision = source.fetch(url, "main")
+    assert len(posts) >= 2
+    assert revision == listed
+    tree = source.get_tree(url, revision, "dev")
+    assert source.read_blobs(url, [tree.files[0].oid])[tree.files[0].oid] == b"a: listed\n"
+
+
+def test_one_fetch_serves_all_who_were_woken_together(make_source, author, url, git_server):
+    """`since`: a fetch begun after that instant is good enough, one begun before is not."""
+    source = make_source()
+    woken = time.monotonic()
+    revision = source.fetch(url, "main", since=woken)
+    asked = len(git_server.requests)
+    assert [source.fetch(url, "main", since=woken) for _ in range(100)] == [revision] * 100
+    assert len(git_server.requests) == asked
+    newer = author.commit({"dev/app.yaml": "a: 2\n"})
+    assert source.fetch(url, "main", since=time.monotonic()) == newer
+
+
+def test_tidying_a_partial_mirror_keeps_it_whole(make_source, author, url, git_server, tmp_path):
+    """`git gc` in a mirror without all blobs neither fails nor fetches them."""
+    git_options = GitOptions(home=tmp_path, ca_file=git_server.ca_file)
+    repository = parse_repository(url)
+    mirror = Mirror(tmp_path / "tidy", repository, git_options, Deadlines(), tidy_every=2)
+    for step in range(4):
+        newest = author.commit({"dev/app.yaml": f"a: {step}\n"})
+        assert mirror.fetch("refs/heads/main", None) == newest
+    assert not mirror.suspect
+    assert len(list(mirror.path.glob("objects/pack/*.pack"))) <= 2
+    assert mirror.run(["gc", "--quiet"], promisor=True).code == 0
+    assert mirror.run(["log", "--oneline", newest]).code == 0
+    mirror.reader.close()
+
+
+def test_a_credential_file_open_to_others_is_warned_of(tmp_path):
+    file = tmp_path / "credential"
+    file.write_text("https://u:token@h.example/g\n")
+    for mode, warned in ((0o600, False), (0o640, False), (0o644, True), (0o660, True)):
+        file.chmod(mode)
+        assert bool(CredentialFile(file).open_to_others()) is warned
