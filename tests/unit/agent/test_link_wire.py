@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from agent.core.report import ApplicationGone, ApplicationReport
 from agent.link.wire import decode_report, digest_report, encode, encode_report
+from ci_bot.hub.wire import content_of, digest_of
 from protos.lockgate.v1 import agent_pb2 as pb
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -53,6 +54,13 @@ def test_the_digest_changes_with_the_content_and_not_with_the_number(report, mes
     assert digest_report(report) == digest_report(decode_report(encode_report(report, 9)))
     other = dataclasses.replace(report, health_message=message)
     assert (digest_report(other) == digest_report(report)) == (other == report)
+
+
+@given(values(ApplicationReport), st.integers(1, 2**60))
+def test_agent_and_hub_compute_the_same_digest(report, seq):
+    """Or every reconnect would ask for every report again."""
+    received = pb.ApplicationReport.FromString(encode_report(report, seq).SerializeToString())
+    assert digest_of(content_of(received)) == digest_report(report)
 
 
 def test_a_farewell_carries_its_application():
