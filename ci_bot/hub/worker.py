@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from ci_bot.errors import CiBotError, ForgeAuthError, ForgeUnavailableError
+from ci_bot.errors import CiBotError, ForgeAuthError, ForgeError, ForgeUnavailableError
 from ci_bot.forges.port import Forge
 from ci_bot.hub.projects import HubProject
 from ci_bot.hub.reporter import Reporter
@@ -23,14 +23,17 @@ from ci_bot.store import inbox, outbox, tracking
 from ci_bot.store.database import Database
 
 FIRST_DELAY_S, MAX_DELAY_S = 1.0, 300.0
+LONGEST_QUIET_S = 3600.0  # however long a forge asks us to wait
 MAX_ATTEMPTS = 12
+AFTER_FAILURES_S = 5.0
+OPEN_DELAY_S = 3.0  # an open merge request shows what is there now, but not every step of it
 IDLE_S = 30.0
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Work:
-    """`merge-request` 7, `landed` <sha>, `rollouts`, `poll`, `delivery` <row>."""
+    """`merge-request` 7, `landed` <sha>, `rollouts`, `poll`, `polled` <time>, `delivery` <row>."""
 
     kind: str
     subject: str = ""
@@ -55,6 +58,8 @@ class ProjectWorker:
         self._wake = threading.Condition()
         self._due: list[tuple[float, Work]] = []
         self._failures: dict[Work, int] = {}
+        self._outages = 0
+        self._quiet_until = 0.0  # monotonic; nothing is sent to the forge before
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"forge {project.path}", daemon=True)
 
@@ -91,7 +96,7 @@ class ProjectWorker:
         """Ask for what a stored delivery points at; the row is done when that is."""
         if delivery.number:
             self.ask(Work("merge-request", str(delivery.number)))
-        elif delivery.kind == "push" and delivery.sha:
+        elif delivery.kind == "push" and delivery.sha.strip("0"):  # zeros: the branch is gone
             self.ask(Work("landed", delivery.sha))
         self.ask(Work("delivery", str(delivery.id)))
 
@@ -106,17 +111,20 @@ class ProjectWorker:
                 if work is not None:
                     self._do(work)
                 self._write_owed()
-            except CiBotError as err:
-                self._postpone(work, err.reason, err.message)
-            except Exception as err:
-                log.exception("work failed", project=self.project.path, work=str(work))
-                self._postpone(work, type(err).__name__, "")
+            except ForgeUnavailableError as err:
+                self._keep_quiet(err)
+                self._postpone(work, err)
+            except Exception as err:  # noqa: BLE001 - one piece of work must not end them all
+                self._postpone(work, err)
 
     def _next(self) -> Work | None:
         """Wait for a piece of work, or until a write is due (None)."""
         with self._wake:
             while not self._stopping:
                 now = time.monotonic()
+                if now < self._quiet_until:
+                    self._wake.wait(self._quiet_until - now)
+                    continue
                 if self._due and self._due[0][0] <= now:
                     return heapq.heappop(self._due)[1]
                 until_s = self._due[0][0] - now if self._due else IDLE_S
@@ -144,27 +152,42 @@ class ProjectWorker:
                 for number in reporter.find_merge_requests(work.subject):
                     self.ask(Work("merge-request", str(number)))
             case "rollouts":
-                self._say_rollouts(reporter, work.subject)
-            case "delivery":
-                with self._database.write() as connection:
-                    inbox.finish_delivery(connection, int(work.subject), time.time())
+                self._say_rollouts(reporter)
+            case "delivery" | "polled":
+                self._finish(reporter, work)
             case _:
                 self._poll(reporter)
         self._failures.pop(work, None)
+        self._outages = 0
 
-    def _say_rollouts(self, reporter: Reporter, landed_sha: str) -> None:
-        numbers = set(reporter.list_unsettled())
-        if landed_sha:
-            numbers |= set(reporter.find_merge_requests(landed_sha))
-        for number in sorted(numbers):
+    def _finish(self, reporter: Reporter, work: Work) -> None:
+        """Record that something was worked on; not while a piece of it may still have to be tried again."""
+        if any(failed.kind != "poll" for failed in self._failures):
+            self.ask(work, AFTER_FAILURES_S)
+        elif work.kind == "polled":
+            reporter.save_polled(float(work.subject))
+        else:
+            with self._database.write() as connection:
+                inbox.finish_delivery(connection, int(work.subject), time.time())
+
+    def _say_rollouts(self, reporter: Reporter) -> None:
+        touched = reporter.find_touched()
+        for number in touched.landed:
             again_s = reporter.say_rollout(number)
             if again_s is not None:
                 self.ask(Work("merge-request", str(number)), again_s)
+        for number in touched.unread:
+            self.ask(Work("merge-request", str(number)))
+        for number in touched.open:
+            self.ask(Work("merge-request", str(number)), OPEN_DELAY_S)
 
     def _poll(self, reporter: Reporter) -> None:
         self.ask(Work("poll"), self._poll_s * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
-        for number in reporter.poll():
+        numbers, polled_at = reporter.poll()
+        for number in numbers:
             self.ask(Work("merge-request", str(number)))
+        self.ask(Work("rollouts"))
+        self.ask(Work("polled", repr(polled_at)))
 
     def _get_reporter(self) -> Reporter:
         if self._reporter is None:
@@ -179,8 +202,17 @@ class ProjectWorker:
             log.info("forge reached", project=path, user=forge.me.username)
         return self._reporter
 
-    def _postpone(self, work: Work | None, reason: str, message: str) -> None:
+    def _keep_quiet(self, err: ForgeUnavailableError) -> None:
+        """Leave the forge alone for as long as it asks, or for longer with every failure."""
+        self._outages += 1
+        asked_s = err.retry_after_s if err.retry_after_s is not None else _backoff_s(self._outages)
+        self._quiet_until = time.monotonic() + min(max(asked_s, 0.0), LONGEST_QUIET_S)
+
+    def _postpone(self, work: Work | None, err: Exception) -> None:
         WORK_FAILED.inc()
+        known = err if isinstance(err, CiBotError) else None
+        if known is None:
+            log.error("work failed", project=self.project.path, work=str(work), exc_info=err)
         if work is None:
             return
         failures = self._failures.get(work, 0) + 1
@@ -190,11 +222,11 @@ class ProjectWorker:
             project=self.project.path,
             work=work.kind,
             subject=work.subject,
-            reason=reason,
-            message=message,
+            reason=known.reason if known else type(err).__name__,
+            message=known.message if known else "",
             failures=failures,
         )
-        if failures >= MAX_ATTEMPTS and work.kind != "poll":
+        if work.kind not in {"poll", "polled", "delivery"} and _is_hopeless(err, failures):
             # The poller brings it back; a piece of work that always fails must not be all we do.
             self._failures.pop(work)
             return
@@ -219,27 +251,36 @@ class ProjectWorker:
         try:
             make_write(forge, owed)
         except ForgeUnavailableError as err:
+            # The forge's trouble, not the row's: it is not counted against it, however long it lasts.
             FORGE_WRITES.labels(kind, "postponed").inc()
-            self._keep(owed, err.message, err.retry_after_s or _backoff_s(owed.attempts + 1))
+            self._keep_quiet(err)
+            self._keep(owed, err.message, self._quiet_until - time.monotonic())
             return False
         except ForgeAuthError as err:
             # Nothing is lost: the rows stay until somebody gives a token that may.
             FORGE_WRITES.labels(kind, "refused").inc()
-            self._keep(owed, err.message, MAX_DELAY_S)
+            self._quiet_until = time.monotonic() + MAX_DELAY_S
+            self._keep(owed, f"{err.message} {err.hint}".strip(), MAX_DELAY_S)
             return False
-        except Exception as err:  # noqa: BLE001 - one poisonous row must not stop the others
+        except Exception as err:  # noqa: BLE001 - a poisoned row must not stop the others
             FORGE_WRITES.labels(kind, "failed").inc()
-            self._keep(owed, f"{type(err).__name__}: {err}", _backoff_s(owed.attempts + 1))
+            said = err.message if isinstance(err, CiBotError) else type(err).__name__
+            self._keep(owed, said, _backoff_s(owed.attempts + 1), counted=True)
             return True
+        self._outages = 0
         with self._database.write() as connection:
             outbox.settle(connection, path, owed)
         FORGE_WRITES.labels(kind, "made").inc()
         log.info("write made", project=path, key=owed.key)
         return True
 
-    def _keep(self, owed: outbox.Owed, error: str, delay_s: float) -> None:
-        quarantined = owed.attempts + 1 >= MAX_ATTEMPTS and delay_s < MAX_DELAY_S
-        failure = outbox.Failure(error=error, due_at=time.time() + delay_s, quarantined=quarantined)
+    def _keep(
+        self, owed: outbox.Owed, error: str, delay_s: float, *, counted: bool = False
+    ) -> None:
+        quarantined = counted and owed.attempts + 1 >= MAX_ATTEMPTS
+        failure = outbox.Failure(
+            error=error, due_at=time.time() + delay_s, counted=counted, quarantined=quarantined
+        )
         with self._database.write() as connection:
             outbox.postpone(connection, self.project.path, owed, failure)
         log.warning(
@@ -249,6 +290,13 @@ class ProjectWorker:
             error=error,
             delay_s=round(delay_s, 1),
         )
+
+
+def _is_hopeless(err: Exception, failures: int) -> bool:
+    """Tell whether trying again soon is of no use: the forge said no, or it has been tried often enough."""
+    if isinstance(err, ForgeAuthError | ForgeUnavailableError):
+        return False
+    return isinstance(err, ForgeError) or failures >= MAX_ATTEMPTS
 
 
 def _backoff_s(failures: int) -> float:

@@ -83,6 +83,7 @@ class Failure:
 
     error: str
     due_at: float
+    counted: bool = True  # held against the write itself, not the forge's own trouble
     quarantined: bool = False
 
 
@@ -96,7 +97,7 @@ def postpone(connection: sa.Connection, project: str, owed: Owed, failure: Failu
             outbox.c.version == owed.version,
         )
         .values(
-            attempts=owed.attempts + 1,
+            attempts=owed.attempts + failure.counted,
             last_error=failure.error[:256],
             due_at=failure.due_at,
             quarantined=failure.quarantined,

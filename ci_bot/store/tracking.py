@@ -74,12 +74,13 @@ def list_merged(connection: sa.Connection, project: str) -> list[Tracked]:
     return [_tracked(row) for row in connection.execute(ordered)]
 
 
-def list_open(connection: sa.Connection, project: str) -> list[int]:
-    """Return the numbers of the merge requests that were open when last read."""
-    chosen = sa.select(merge_requests.c.number).where(
+def list_open(connection: sa.Connection, project: str) -> list[Tracked]:
+    """Return the merge requests that were open when last read."""
+    chosen = sa.select(merge_requests).where(
         merge_requests.c.project == project, merge_requests.c.state == "open"
     )
-    return [int(row.number) for row in connection.execute(chosen)]
+    ordered = chosen.order_by(merge_requests.c.number)
+    return [_tracked(row) for row in connection.execute(ordered)]
 
 
 def _tracked(row: Any) -> Tracked:
