@@ -62,7 +62,8 @@ class GitSource:
         self._changes: dict[tuple[str, str], tuple[str, str]] = {}
 
     def close(self) -> None:
-        """End the reading processes."""
+        """End all git processes, those of fetches under way too; for the end of the agent."""
+        self._options.git.running.end()
         with self._lock:
             mirrors = list(self._mirrors.values())
         for mirror in mirrors:

@@ -7,8 +7,9 @@ variable and no file. The helper is one line of shell given on the command line;
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.errors import SourceError
@@ -35,6 +36,34 @@ _SAFETY = (
 )  # fmt: skip
 
 
+class Running:
+    """The git processes at work now, so that an agent that ends leaves none behind. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._ended = False
+
+    def add(self, process: subprocess.Popen[bytes]) -> None:
+        with self._lock:
+            self._processes.add(process)
+            ended = self._ended
+        if ended:
+            kill_group(process)
+
+    def discard(self, process: subprocess.Popen[bytes]) -> None:
+        with self._lock:
+            self._processes.discard(process)
+
+    def end(self) -> None:
+        """Kill what runs, and whatever is started from now on."""
+        with self._lock:
+            self._ended = True
+            running = list(self._processes)
+        for process in running:
+            kill_group(process)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitOptions:
     """What is the same for every git process of the agent."""
@@ -44,6 +73,7 @@ class GitOptions:
     path: str = os.defpath  # where git is looked for
     protocols: str = "https"
     proxies: tuple[tuple[str, str], ...] = ()
+    running: Running = field(default_factory=Running, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +148,11 @@ def run_git(
     finally:
         if pipe is not None:
             os.close(pipe)
-    return _finish(process, stdin, deadline_s)
+    options.running.add(process)
+    try:
+        return _finish(process, stdin, deadline_s)
+    finally:
+        options.running.discard(process)
 
 
 def _finish(process: subprocess.Popen[bytes], stdin: bytes, deadline_s: float) -> GitResult:

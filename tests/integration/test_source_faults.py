@@ -263,6 +263,33 @@ def test_one_byte_a_second_ends_at_the_deadline(make_source, author, url, git_se
     release.set()
 
 
+def test_closing_ends_a_fetch_under_way(make_source, author, url, git_server):
+    """An agent that is told to stop leaves no git process behind."""
+    asked, release = threading.Event(), threading.Event()
+
+    def hang(_: Handler) -> bool:
+        asked.set()
+        return release.wait(20)
+
+    git_server.misbehave = hang
+    source = make_source()
+    failed: list[SourceError] = []
+
+    def fetch() -> None:
+        try:
+            source.fetch(url, "main")
+        except SourceError as err:
+            failed.append(err)
+
+    thread = threading.Thread(target=fetch)
+    thread.start()
+    assert asked.wait(20)
+    source.close()
+    thread.join(5)
+    release.set()
+    assert failed
+
+
 def test_an_untrusted_certificate_is_named(make_source, author, url):
     with pytest.raises(SourceError, match="certificate is not trusted") as caught:
         make_source(trusted=False).fetch(url, "main")

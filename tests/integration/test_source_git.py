@@ -174,7 +174,6 @@ def test_a_damaged_mirror_is_made_anew(source, author, url, tmp_path):
     for pack in mirror.glob("objects/pack/*.pack"):
         pack.chmod(0o600)
         pack.write_bytes(pack.read_bytes()[:40])
-    source.close()
     author.commit({"dev/app.yaml": "a: 5\n"})
     for _ in range(2):
         try:
