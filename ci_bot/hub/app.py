@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from functools import partial
 
@@ -37,13 +38,14 @@ from ci_bot.hub.web import Webhooks, make_metrics_app, make_public_app
 from ci_bot.hub.wire import to_app_state
 from ci_bot.hub.worker import ProjectWorker, Work
 from ci_bot.metrics import OUTBOX_OWED, OUTBOX_QUARANTINED
-from ci_bot.store import outbox, reports
+from ci_bot.store import reports
 from ci_bot.store.database import Database
 from ci_bot.store.inbox import Delivery
 from protos.lockgate.v1 import agent_pb2_grpc as rpc
 
 STOP_GRACE_S = 5
 GAUGE_INTERVAL_S = 5
+MAX_CONNECTIONS = 2000
 log = structlog.get_logger()
 
 
@@ -90,11 +92,12 @@ class Hub:
         for project in self._projects:
             self._workers[project.path] = self._make_worker(project)
         webhooks = Webhooks(self._projects, ledger, self._delivery_arrived)
-        servers = [
-            _make_server(make_public_app(webhooks), self._config.hub.web_listen, "web_listen"),
-            _make_server(make_metrics_app(), self._config.hub.metrics_listen, "metrics_listen"),
-        ]
+        hub = self._config.hub
         try:
+            servers = [
+                (_make_server(make_public_app(webhooks)), _bind(hub.web_listen, "web_listen")),
+                (_make_server(make_metrics_app()), _bind(hub.metrics_listen, "metrics_listen")),
+            ]
             await self._serve(ledger, servers)
         finally:
             for worker in self._workers.values():
@@ -103,15 +106,15 @@ class Hub:
             self._database.close()
             log.info("hub stopped")
 
-    async def _serve(self, ledger: Ledger, servers: list[_Server]) -> None:
+    async def _serve(self, ledger: Ledger, servers: list[tuple[_Server, socket.socket]]) -> None:
         agents = self._make_agent_server(ledger)
         await agents.start()
         for worker in self._workers.values():
             worker.start()
         async with asyncio.TaskGroup() as group:
-            for server in servers:
-                group.create_task(server.serve())
-            group.create_task(self._watch_outbox())
+            for server, listening in servers:
+                group.create_task(server.serve(sockets=[listening]))
+            group.create_task(self._watch_outbox(ledger))
             log.info(
                 "hub started",
                 agents=self._agents_address,
@@ -122,7 +125,7 @@ class Hub:
             await self._stopping.wait()
             self._sessions.close_all()
             await agents.stop(STOP_GRACE_S)
-            for server in servers:
+            for server, _listening in servers:
                 server.should_exit = True
 
     def _make_agent_server(self, ledger: Ledger) -> grpc.aio.Server:
@@ -167,10 +170,9 @@ class Hub:
             for each in stored
         ]
 
-    async def _watch_outbox(self) -> None:
+    async def _watch_outbox(self, ledger: Ledger) -> None:
         while not self._stopping.is_set():
-            with self._database.read() as connection:
-                owed = outbox.count_owed(connection)
+            owed = await ledger.count_owed()
             OUTBOX_OWED.set(owed.get(False, 0))
             OUTBOX_QUARANTINED.set(owed.get(True, 0))
             with contextlib.suppress(TimeoutError):
@@ -213,17 +215,28 @@ def _open_forge(section: ProjectSection, token: SecretStr, own_ids: tuple[str, .
     )
 
 
-def _make_server(app: Starlette, address: str, field: str) -> _Server:
+def _bind(address: str, field: str) -> socket.socket:
+    """Return a listening socket; uvicorn would end the process where it cannot have one."""
     host, port = parse_address(address, field)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=512)
+    except OSError as err:
+        raise ConfigError(
+            f"hub.{field}: {address} cannot be listened on: {err.strerror}",
+            hint="Is another hub running there?",
+        ) from err
+
+
+def _make_server(app: Starlette) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
-            host=host,
-            port=port,
             lifespan="off",
             access_log=False,
             log_config=None,
             server_header=False,
+            limit_concurrency=MAX_CONNECTIONS,
             timeout_graceful_shutdown=STOP_GRACE_S,
             timeout_keep_alive=30,
         )

@@ -21,6 +21,7 @@ ca_file = "/etc/lockgate/ca.pem"                             # optional
 Secrets are files, so that neither this one nor the process's arguments hold any.
 """
 
+import ipaddress
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -111,4 +112,9 @@ def parse_address(text: str, field: str) -> tuple[str, int]:
 
 def is_loopback(host: str) -> bool:
     """Tell whether only this machine can reach `host`. A name counts only if it is `localhost`."""
-    return host in {"localhost", "::1"} or host.startswith("127.")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

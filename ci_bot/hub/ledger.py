@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from ci_bot.core.repositories import normalise
 from ci_bot.hub.wire import content_of, digest_of
-from ci_bot.store import inbox, reports
+from ci_bot.store import inbox, outbox, reports
 from ci_bot.store.database import Database
 from protos.lockgate.v1 import agent_pb2 as pb
 
@@ -88,6 +88,15 @@ class Ledger:
         def work() -> list[str]:
             with self._database.write() as connection:
                 return reports.delete_older_epochs(connection, agent, epoch)
+
+        return await self._run(work)
+
+    async def count_owed(self) -> dict[bool, int]:
+        """Return how many forge writes are owed (False) and quarantined (True)."""
+
+        def work() -> dict[bool, int]:
+            with self._database.read() as connection:
+                return outbox.count_owed(connection)
 
         return await self._run(work)
 

@@ -1,7 +1,7 @@
 """The public HTTP side: webhooks and `/healthz`. Metrics listen elsewhere.
 
-A delivery is cut off while it is read, looked up, verified, stored, answered; the hint to the agents leaves before the
-answer does. What is not ours gets a 2xx and is stored nowhere: a forge turns off a webhook that is refused.
+A delivery is verified, cut off while it is read, looked up, stored, answered; the hint to the agents leaves before the
+answer does. What is authentic and not ours gets a 2xx and is stored nowhere: a forge turns off a webhook that is refused.
 """
 
 import asyncio
@@ -15,7 +15,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from ci_bot.forges.webhooks import EventKind, ForgeEvent, WebhookError, parse, verify
+from ci_bot.forges.webhooks import (
+    EventKind,
+    ForgeEvent,
+    Headers,
+    WebhookError,
+    parse,
+    verify,
+)
 from ci_bot.hub.ledger import Ledger
 from ci_bot.hub.projects import HubProject, Projects
 from ci_bot.metrics import DELIVERIES, DELIVERY_SECONDS
@@ -62,8 +69,9 @@ class Webhooks:
         return PlainTextResponse(outcome + "\n")
 
     async def _take(self, request: Request) -> str:
-        body = await self._read(request)
         headers = request.headers.raw
+        self._verify_any(headers)
+        body = await self._read(request)
         try:
             event = parse(headers, body)
         except WebhookError as err:
@@ -84,6 +92,20 @@ class Webhooks:
         if row:
             self._arrived(project, event, _numbered(delivery, row))
         return "taken" if row else "repeated"
+
+    def _verify_any(self, headers: Headers) -> None:
+        """Raise WebhookError where no project's secret fits: such a body is not even read."""
+        error = WebhookError("no project takes webhooks")
+        for project in self._projects:
+            if project.webhook_secret is None:
+                continue
+            try:
+                verify(headers, project.webhook_secret.get_secret_value().encode())
+            except WebhookError as err:
+                error = err
+            else:
+                return
+        raise error
 
     async def _read(self, request: Request) -> bytes:
         length = request.headers.get("content-length", "0")
