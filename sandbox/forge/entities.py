@@ -63,7 +63,7 @@ def user_public(instance: Instance, user: User) -> dict[str, Any]:
             "local_time": None,
             "last_sign_in_at": None,
             "confirmed_at": user.created_at,
-            "last_activity_on": user.created_at[:10],
+            "last_activity_on": None,
             "email": user.email,
             "theme_id": 1,
             "color_scheme_id": 1,
@@ -327,5 +327,4 @@ def file(repository: Repository, revision: str, path: str, content: bytes) -> di
         "blob_id": repository.text("rev-parse", f"{sha}:{path}"),
         "commit_id": sha,
         "last_commit_id": repository.text("log", "-1", "--format=%H", sha, "--", path),
-        "execute_filemode": False,
     }

@@ -46,7 +46,7 @@ class Call:
     method: str
     path: str
     names: dict[str, str]
-    query: dict[str, str]
+    query: dict[str, Any]
     parameters: dict[str, Any]
 
     @property
@@ -103,7 +103,7 @@ class Call:
         if 1 < page <= pages + 1:
             around["prev"] = page - 1
         links = [
-            f"<{self.instance.url}{self.path}?{urlencode(self.query | {'page': n, 'per_page': per_page})}>; "
+            f"<{self.instance.url}{self.path}?{urlencode(self.query | {'page': n, 'per_page': per_page}, doseq=True)}>; "
             f'rel="{name}"'
             for name, n in around.items()
         ]
@@ -170,21 +170,37 @@ class Routes:
                     return route, names
         raise Refusal(404, "404 Not Found", {"error": "404 Not Found"})
 
+    def endpoints(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Return (method, pattern) of every endpoint."""
+        return [(route.method, route.pattern) for route in self._routes]
 
-def parameters(query: str, content_type: str, body: bytes) -> tuple[dict[str, str], dict[str, Any]]:
-    """Return the query and query-with-body; a body that is not what it says is a 400."""
-    asked = dict(parse_qsl(query, keep_blank_values=True))
+
+def parameters(query: str, content_type: str, body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the query (lists as `name[]`) and query-with-body; a body that is not what it says is a 400."""
+    asked = _pairs(query)
+    merged = {name.removesuffix("[]"): value for name, value in asked.items()}
     if not body.strip():
-        return asked, dict(asked)
+        return asked, merged
     if "json" not in content_type:
-        return asked, asked | dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
+        sent = {k.removesuffix("[]"): v for k, v in _pairs(body.decode(errors="replace")).items()}
+        return asked, merged | sent
     try:
         sent = json.loads(body)
     except ValueError:
         raise Refusal(400, "bad JSON", {"error": "Problems parsing JSON"}) from None
     if not isinstance(sent, dict):
         raise Refusal(400, "bad JSON", {"error": "Problems parsing JSON"})
-    return asked, asked | sent
+    return asked, merged | sent
+
+
+def _pairs(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        if name.endswith("[]"):
+            found.setdefault(name, []).append(value)
+        else:
+            found[name] = value
+    return found
 
 
 def carry_out(call: Call, route: Route) -> Reply:

@@ -189,10 +189,8 @@ def create(call: Call) -> Reply:
 
 
 def _extended(call: Call, deployment: Deployment) -> dict[str, object]:
-    return entities_change.deployment(call.instance, deployment) | {
-        "pending_approval_count": 0,
-        "approvals": [],
-    }
+    extra = {"pending_approval_count": 0}
+    return entities_change.deployment(call.instance, deployment) | extra
 
 
 def _deployment(call: Call) -> Deployment:

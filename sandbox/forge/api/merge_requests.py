@@ -62,11 +62,11 @@ def _wanted(call: Call, request: MergeRequest) -> bool:
         "author_username": call.instance.user(request.author_id).username,
         "author_id": str(request.author_id),
     }
-    iids = call.parameters.get("iids[]") or call.parameters.get("iids")
+    iids = call.parameters.get("iids") or []
     return (
         state in {"all", request.state}
         and all(call.text(name) in {"", value} for name, value in exact.items())
-        and (not iids or str(request.iid) in str(iids).split(","))
+        and (not iids or str(request.iid) in [str(iid) for iid in iids])
         and (not call.text("labels") or set(call.text("labels").split(",")) <= set(request.labels))
         and (not call.text("updated_after") or request.updated_at >= call.text("updated_after"))
         and (not call.text("updated_before") or request.updated_at <= call.text("updated_before"))

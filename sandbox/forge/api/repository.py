@@ -202,8 +202,8 @@ def compare(call: Call) -> Reply:
 
 
 def merge_base(call: Call) -> Reply:
-    wanted = call.parameters.get("refs[]") or call.parameters.get("refs")
-    names = [wanted] if isinstance(wanted, str) else list(wanted or [])
+    wanted = call.parameters.get("refs")
+    names = wanted if isinstance(wanted, list) else []
     if len(names) < 2:
         raise bad_request("Provide at least 2 refs")
     shas = [commit_of(call, str(name)).sha for name in names]
