@@ -17,6 +17,8 @@ from sandbox.processes import SandboxError
 T = TypeVar("T")
 POLL_S = 0.1
 DEADLINE_S = 30.0
+# In a log nothing says how wide the reader's window is; tables are readable from here on.
+LOG_WIDTH = 120
 
 
 class NotYet(Exception):  # noqa: N818 - not an error: the next look may see it
@@ -35,6 +37,8 @@ class Screen:
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
+        if not self.console.is_terminal:
+            self.console.width = max(LOG_WIDTH, self.console.width)
         self.step = "start"
 
     def heading(self, number: int, title: str) -> None:
@@ -59,9 +63,10 @@ class Screen:
             yield
         self.done(result, time.monotonic() - begun)
 
-    def awaits(self, what: str, check: Callable[[], T], deadline_s: float = DEADLINE_S) -> T:
+    def awaits(self, what: str, check: Callable[[], T], deadline_s: float = 0) -> T:
         """Look until `check` no longer raises NotYet; show what is awaited, and how long it took."""
         begun = time.monotonic()
+        deadline_s = deadline_s or DEADLINE_S
         with self._status(what) as status:
             while True:
                 seconds = time.monotonic() - begun

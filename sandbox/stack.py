@@ -167,8 +167,16 @@ class Stack:
     def _command(
         self, name: str, argv: list[str], more: Mapping[str, str] | None = None
     ) -> Command:
-        environment = {**_clean_environment(), **(more or {})}
+        environment = {**self._environment(), **(more or {})}
         return Command(name=name, argv=argv, log=self.log(name), env=environment, cwd=self.root)
+
+    def _environment(self) -> dict[str, str]:
+        """Nothing of the person's own forge, proxy and CI settings; temporary files end with the stack."""
+        temporary = self.root / "tmp"
+        temporary.mkdir(exist_ok=True)
+        kept = ("PATH", "HOME", "LANG", "LC_ALL", "TERM", "COVERAGE_PROCESS_START")
+        found = {name: os.environ[name] for name in kept if name in os.environ}
+        return found | {"TMPDIR": str(temporary)}
 
     def _forge(self) -> Command:
         at, seed = self.addresses, self.root / "seed.json"
@@ -236,7 +244,7 @@ class Stack:
     def ci_environment(self) -> dict[str, str]:
         """What a CI job that runs `lockgate` has in its environment."""
         return {
-            **_clean_environment(),
+            **self._environment(),
             "LOCKGATE_TOKEN": self.secrets.tokens["lockgate-bot"],
             "LOCKGATE_FORGE_URL": self.addresses.forge_url,
             "SSL_CERT_FILE": str(self.ca_file),
@@ -282,12 +290,6 @@ def script(name: str) -> str:
     if not found.exists():
         raise SandboxError(f"{found} is missing; run: make venv")
     return str(found)
-
-
-def _clean_environment() -> dict[str, str]:
-    """The person's own forge, proxy and CI settings do not leak into the sandbox."""
-    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TERM", "COVERAGE_PROCESS_START")
-    return {name: os.environ[name] for name in kept if name in os.environ}
 
 
 def _listens(port: int) -> bool:
