@@ -62,10 +62,10 @@ def _story(stack: Stack, screen: Screen, *, interactive: bool) -> Story:
 
 
 def _stay(screen: Screen, stack: Stack, story: Story) -> None:
-    screen.say("everything stays up; Ctrl-C ends it")
-    screen.say(f"→ {story.forge.merge_request(story.first).web_url}")
-    screen.say(f"export KUBECONFIG={stack.plane.kubeconfig}")
     with contextlib.suppress(Stopped):
+        screen.say(f"→ {story.forge.merge_request(story.first).web_url}")
+        screen.say(f"export KUBECONFIG={stack.plane.kubeconfig}")
+        screen.say("everything stays up; Ctrl-C ends it")
         while True:
             signal.pause()
 

@@ -32,6 +32,7 @@ class Keeper:
         self.log = self.state / "keeper.log"
         self._lock = self.state / "keeper.lock"
         self._facts = self.state / "facts.json"
+        self._pid = self.state / "keeper.pid"
 
     def running(self) -> bool:
         return held(self._lock)
@@ -63,7 +64,7 @@ class Keeper:
         """Take it down; return whether it was up."""
         if not self.running():
             return False
-        pid = int((self.state / "keeper.pid").read_text())
+        pid = int(self._pid.read_text())
         os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + DOWN_DEADLINE_S
         while self.running():
@@ -78,13 +79,15 @@ class Keeper:
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             with hold(self._lock), orderly_end():
-                (self.state / "keeper.pid").write_text(str(os.getpid()))
+                self._pid.write_text(str(os.getpid()))
                 with contextlib.suppress(Stopped), thing(self.state / "data") as facts:
                     part = self._facts.with_suffix(".part")
                     part.write_text(json.dumps(dict(facts)))
                     part.replace(self._facts)
                     while True:
                         signal.pause()
+                for file in (self._facts, self._pid, self.log):
+                    file.unlink(missing_ok=True)
         except BlockingIOError:
             print("it runs already", file=sys.stderr)
             return 1

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -138,3 +139,8 @@ def git_credential(at: Addresses, known: Secrets) -> str:
     name = "lockgate-agent"
     group = PROJECT.split("/", 1)[0]
     return f"https://{name}:{known.tokens[name]}@127.0.0.1:{at.forge}/{group}\n"
+
+
+def shell_environment(variables: Mapping[str, str]) -> str:
+    """A file for a shell to read with `.`"""
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())

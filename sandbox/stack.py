@@ -37,6 +37,7 @@ START_DEADLINE_S = 60.0
 ATTEMPTS = 3
 PORT_TAKEN = re.compile(r"address already in use|errno 98", re.IGNORECASE)
 ORDER = ("forge", "hub", "agent")
+CI_VARIABLES = ("LOCKGATE_TOKEN", "LOCKGATE_FORGE_URL", "SSL_CERT_FILE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,14 +274,27 @@ class Stack:
         return re.sub(r"(?m)^(\s*repoURL: ).*$", rf"\g<1>{self.addresses.repository}", text)
 
     def facts(self) -> dict[str, str]:
-        """What a person needs to know of a running stack. Tokens stay in their file."""
+        """What a person needs to know of a running stack. Tokens stay in their files."""
+        shell = self.root / "shell.env"
+        settings.write_private(shell, settings.shell_environment(self._person_environment()))
+        application = self.root / "application.yaml"
+        application.write_text(self.application_manifest())
         return {
             "pages": f"{self.addresses.pages_url}/{PROJECT}",
-            "forge API and git": self.addresses.forge_url,
-            "CA of the forge": str(self.ca_file),
-            "kubeconfig": str(self.plane.kubeconfig),
-            "people and tokens": str(self.root / "seed.json"),
-            "logs": f"{self.logs}, {self.plane.root / 'logs'}",
+            "git": self.addresses.repository,
+            "shell": f". {shell}    # kubectl and lockgate then act on this playground",
+            "try": f"kubectl apply -f {application}",
+            "then": f"lockgate bump --project {PROJECT} --image nanajanashia/argocd-app --tag 1.2 --env dev",
+            "tokens": str(self.root / "forge" / "forge.json"),
+            "logs": f"{self.logs} and {self.plane.root / 'logs'}",
+        }
+
+    def _person_environment(self) -> dict[str, str]:
+        tools = [self.plane.binaries.kubectl.parent, Path(sys.executable).parent]
+        return {
+            "PATH": os.pathsep.join([*map(str, tools), os.environ.get("PATH", os.defpath)]),
+            "KUBECONFIG": str(self.plane.kubeconfig),
+            **{k: v for k, v in self.ci_environment().items() if k in CI_VARIABLES},
         }
 
 

@@ -169,7 +169,7 @@ class ControlPlane:
         """Like `kubectl`, as somebody else."""
         done = subprocess.run(
             [
-                str(self._have().kubectl),
+                str(self.binaries.kubectl),
                 f"--kubeconfig={kubeconfig}",
                 f"--cache-dir={self.root / 'kubectl-cache'}",
                 *args,
@@ -212,7 +212,9 @@ class ControlPlane:
             raise SandboxError("this control plane was started without audit=True")
         return audit.read_events(self.layout.audit_log, user)
 
-    def _have(self) -> Binaries:
+    @property
+    def binaries(self) -> Binaries:
+        """The programs it is made of, kubectl among them."""
         self._binaries = self._binaries or ensure_binaries()
         return self._binaries
 

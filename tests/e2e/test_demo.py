@@ -1,6 +1,7 @@
 """`make demo` without a terminal plays all six steps and leaves nothing; a broken part makes it fail (D51)."""
 
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -181,3 +182,37 @@ def test_a_broken_part_makes_it_fail_and_say_where(
     assert (kept / "logs" / "hub.log").stat().st_size > 0
     assert {p.suffix for p in kept.rglob("*") if p.is_file()} == {".log"}
     assert processes_below(temporary) == []
+
+
+def test_with_a_terminal_the_person_decides_and_it_stays_up_until_ctrl_c(
+    binaries: Binaries, tmp_path: Path
+) -> None:
+    """Enter lets the senior act; at the end everything stays, Ctrl-C ends it with 0 and leaves nothing."""
+    master, slave = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "sandbox.demo"],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"},
+        stdin=slave,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as demo:
+        assert demo.stdout is not None
+        asked = 0
+        told = []
+        for line in demo.stdout:
+            told.append(line)
+            if "press Enter" in line:
+                asked += 1
+                os.write(master, b"\n")
+            if "Ctrl-C ends it" in line:
+                break
+        assert asked == 3, "".join(told)
+        assert len(processes_below(tmp_path)) >= 8
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(30) == 0
+    os.close(master)
+    os.close(slave)
+    assert processes_below(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
