@@ -39,6 +39,12 @@ bench: $(STAMP) ## speed, each with a peer in the same run
 chaos: $(STAMP) ## the long rounds of kill -9, resumable by seed
 	@$(PY) -m pytest tests/chaos -q --chaos-rounds=$${ROUNDS:-50}
 
+docs: $(STAMP) ## write docs/reference/commands.md from --help
+	@$(PY) docs/generate.py
+
+picture: $(STAMP) ## docs/images: the merge request's page, taken in Chromium
+	@$(PY) -m sandbox.picture
+
 protos: $(STAMP) ## regenerate the wire protocol's modules
 	@$(PY) -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. \
 	  --plugin=protoc-gen-mypy=.venv/bin/protoc-gen-mypy --plugin=protoc-gen-mypy_grpc=.venv/bin/protoc-gen-mypy_grpc \
@@ -51,4 +57,4 @@ lock: $(STAMP) ## recompute requirements/*.txt
 	@for r in bot hub agent dev; do .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate requirements/$$r.in -o requirements/$$r.txt; done
 
-.PHONY: help venv demo test check bench chaos protos protos-check lock
+.PHONY: help venv demo test check bench chaos docs picture protos protos-check lock

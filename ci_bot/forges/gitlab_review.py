@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from ci_bot.core.facts import UNKNOWN, Approval, MergeRequest, Review, UnknownType, User
 from ci_bot.errors import ForgeAuthError, ForgeNotFoundError
@@ -36,6 +37,9 @@ class ReviewReader:
 
     def __init__(self, client: Any, project: Any, own_ids: frozenset[str]) -> None:
         self._client = client
+        # The forge's own private addresses say whose they are; a search does not find them.
+        host = re.escape((urlsplit(client.url).hostname or "").lower())
+        self._no_reply = re.compile(rf"(?P<id>\d+)-[^@\s]+@users\.noreply\.{host}")
         self._project = project
         self._own_ids = own_ids
 
@@ -104,6 +108,9 @@ class ReviewReader:
         emails = {email.lower() for commit in commits for email in _list_emails(commit)}
         people, unmapped = set(), set()
         for email in emails:
+            if (own := self._no_reply.fullmatch(email)) is not None:
+                people.add(own["id"])
+                continue
             found = self._client.users.list(search=email, get_all=True)
             if found:
                 people |= {str(user.id) for user in found}

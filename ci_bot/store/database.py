@@ -4,6 +4,7 @@ SQLite with a write-ahead log. Every write transaction begins with BEGIN IMMEDIA
 reading and then wants to write is refused at once by SQLite, whatever the timeout. Reads do not wait for writers.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from alembic.script import ScriptDirectory
 
 from ci_bot.errors import ConfigError
 
-BUSY_TIMEOUT_S = 10
+BUSY_TIMEOUT_S = 30
 _READING = "lockgate_reading"
 
 
@@ -27,6 +28,8 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._engine = _make_engine(path)
+        # Threads queue here rather than at SQLite, whose waiting is a sleep that the unlucky may lose every time.
+        self._writing = threading.Lock()
 
     def migrate(self) -> None:
         """Bring the schema up to date. Raises ConfigError where the file cannot be used."""
@@ -42,7 +45,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """One write transaction: committed at the end, rolled back on an exception."""
-        with self._engine.begin() as connection:
+        with self._writing, self._engine.begin() as connection:
             yield connection
 
     @contextmanager
