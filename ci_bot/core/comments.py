@@ -18,6 +18,7 @@ from ci_bot.core.rollout import AppState, Drift, Outcome, OutcomeClass, Rollout
 
 LIMIT = 65_000  # GitHub refuses more than 65,536 characters
 RESOURCES_SHOWN = 50
+LIVE_HEADLINE = "🟢 Live in"  # how the history shows that a change was live
 ICONS = {
     OutcomeClass.WAITING: "⚪",
     OutcomeClass.ROLLING: "🔵",
@@ -131,7 +132,7 @@ def _render_rollout_headline(rollout: Rollout) -> str:
         case State.CANCELED:
             return "⚪ Merged; no Application is mapped to what this changes"
         case State.SUCCESS:
-            return f"🟢 Live in {_name_places(rollout)}{_since_merge(rollout)}"
+            return f"{LIVE_HEADLINE} {_name_places(rollout)}{_since_merge(rollout)}"
         case State.FAILED:
             broken = [o for o in rollout.outcomes if o.kind is OutcomeClass.DEGRADED]
             first = broken[0]

@@ -157,6 +157,9 @@ class Rollout:
     landed: Landed
     outcomes: tuple[Outcome, ...]
     state: State
+    first_live_at: datetime | None = (
+        None  # where it was said before: a healed drift does not move it
+    )
 
     def count(self, kind: OutcomeClass) -> int:
         """Return how many Applications are of this class."""
@@ -164,7 +167,9 @@ class Rollout:
 
     @property
     def live_at(self) -> datetime | None:
-        """When the last Application became healthy, once all are live."""
+        """When the last Application became healthy, once all are live; for the first time, where that is known."""
+        if self.state is State.SUCCESS and self.first_live_at is not None:
+            return self.first_live_at
         times = [outcome.state.healthy_since for outcome in self.outcomes]
         known = [at for at in times if at is not None]
         return max(known) if self.state is State.SUCCESS and len(known) == len(times) else None

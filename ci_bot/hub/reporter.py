@@ -12,6 +12,7 @@ import structlog
 from pydantic import TypeAdapter
 
 from ci_bot.core.comments import (
+    LIVE_HEADLINE,
     CommentFacts,
     Transition,
     edit_key,
@@ -104,8 +105,7 @@ class Reporter:
         self._track(merge_request, paths)
         match merge_request.state:
             case MergeRequestState.OPEN:
-                self._say_gate(merge_request, paths)
-                return None
+                return self._say_gate(merge_request, paths)
             case MergeRequestState.MERGED:
                 return self.say_rollout(number)
             case MergeRequestState.CLOSED:
@@ -185,16 +185,20 @@ class Reporter:
         self._say(facts, writes, settled=all(o.kind in ENDED for o in rollout.outcomes))
         return None
 
-    def _say_gate(self, merge_request: MergeRequest, paths: tuple[str, ...]) -> None:
+    def _say_gate(self, merge_request: MergeRequest, paths: tuple[str, ...]) -> float | None:
         apps = self._choose(self._list_ours(), merge_request.target_branch, paths)
         try:
             judgement = judge(self._forge, merge_request.number)
             merge_request, verdict = judgement.review.merge_request, judgement.verdict
         except ConfigError as err:
             verdict = _close(merge_request, err.message)
+        if merge_request.state is not MergeRequestState.OPEN:
+            # Merged or closed while it was being judged: there is no gate any more, so look at once again.
+            return 0.0
         facts = replace(self._comment_facts(merge_request, apps=apps), verdict=verdict)
         self._say(facts, [owe_gate_status(verdict)], settled=False)
         self._shown[merge_request.number] = _looks(apps)
+        return None
 
     def _say(
         self, facts: CommentFacts, writes: Sequence[outbox.Owed] = (), *, settled: bool
@@ -207,11 +211,13 @@ class Reporter:
             tracked = tracking.find_tracked(connection, project, number)
             if tracked is not None and tracked.said == key:
                 return
-            headline = render_headline(facts)
             history = tracking.list_transitions(connection, project, number)
+            facts = _with_first_live(facts, history)
+            headline = render_headline(facts)
             if not history or history[-1][1] != headline:
-                tracking.add_transition(connection, project, number, now_s, headline)
-                history.append((now_s, headline))
+                at_s = _find_live_s(facts.rollout, now_s)
+                tracking.add_transition(connection, project, number, at_s, headline)
+                history.append((at_s, headline))
             shown = replace(facts, history=tuple(_transition(*each) for each in history))
             delay_s = self._options.progress_delay_s if _is_progress(facts.rollout) else 0.0
             comment = owe_comment(number, facts.marker, render_comment(shown))
@@ -326,6 +332,21 @@ def _under_way(facts: CommentFacts) -> CommentFacts:
         for o in rollout.outcomes
     )
     return replace(facts, rollout=replace(rollout, outcomes=begun))
+
+
+def _find_live_s(rollout: Rollout | None, now_s: float) -> float:
+    """Return when it became live, by the agents' clocks but not in our future; `now_s` where it is not live."""
+    live_at = None if rollout is None else rollout.live_at
+    return now_s if live_at is None else min(live_at.timestamp(), now_s)
+
+
+def _with_first_live(facts: CommentFacts, history: Sequence[tuple[float, str]]) -> CommentFacts:
+    """Let a rollout that was live before keep its time: only the first one says how long the change took."""
+    said = next((at_s for at_s, text in history if text.startswith(LIVE_HEADLINE)), None)
+    if facts.rollout is None or said is None:
+        return facts
+    first = datetime.fromtimestamp(said, UTC)
+    return replace(facts, rollout=replace(facts.rollout, first_live_at=first))
 
 
 def _is_progress(rollout: Rollout | None) -> bool:

@@ -240,6 +240,40 @@ def test_drift_and_its_healing_edit_the_last_merge_request(desk: Desk):
     assert len(desk.comments(number)) == 1
 
 
+def test_how_long_a_change_took_is_not_moved_by_a_drift_that_was_healed(desk: Desk):
+    """ "Live … after the merge" is the first time all places were live."""
+    desk.report("x")
+    number = desk.world.open()
+    sha = desk.land(number)
+    desk.report(sha)
+    desk.say()
+    first = desk.comment(number).split("\n### ")[1].splitlines()[0]
+    assert "after the merge" in first
+    seen = desk.world.tick(3600)
+    drift = Drift(resource="Deployment web/web", field="spec.replicas", seen_at=seen)
+    desk.report(sha, drift=(replace(drift, healed_at=desk.world.tick()),))
+    desk.say()
+    assert "put back" in desk.comment(number)
+    assert f"### {first}" in desk.comment(number)
+
+
+def test_a_merge_while_the_gate_is_being_judged_is_no_refusal(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    """Nothing is said of a gate that is gone; the merge request is looked at again at once."""
+    number = desk.world.open()
+    judged = desk.forge.get_review
+
+    def merged_meanwhile(number: int) -> object:
+        desk.world.land(number, desk.world.senior)
+        return judged(number)
+
+    monkeypatch.setattr(desk.forge, "get_review", merged_meanwhile)
+    assert desk.reporter.read_merge_request(number) == 0
+    desk.write()
+    assert desk.comments(number) == []
+
+
 def test_an_offline_agent_is_still_waited_for(desk: Desk):
     """The expected set is what every agent said last (D20)."""
     desk.report("x", cluster="dev-1")
