@@ -22,17 +22,23 @@ _SECRETS = (
 
 def scrub(text: str) -> str:
     """Return `text` without credentials, at most `LIMIT` characters long."""
+    text = _mask(text)
+    return text if len(text) <= LIMIT else text[: LIMIT - 1] + "…"
+
+
+def _mask(text: str) -> str:
     for pattern in _SECRETS:
         text = pattern.sub("***", text)
-    return text if len(text) <= LIMIT else text[: LIMIT - 1] + "…"
+    return text
 
 
 def _scrub_event(
     _logger: Any, _name: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     for key, value in event.items():
-        if isinstance(value, str) and key != "exception":
-            event[key] = scrub(value)
+        if isinstance(value, str):
+            # A traceback is kept whole: it is for us, and its end is what matters.
+            event[key] = _mask(value) if key == "exception" else scrub(value)
     return event
 
 
