@@ -1,4 +1,4 @@
-"""`python -m sandbox up | down | status`: control plane, forge, hub and agent as a playground.
+"""`python -m sandbox up | down | status | shell`: control plane, forge, hub and agent as a playground.
 
 `up --files DIR` puts the files of DIR into the config repo; without it, the seed's example.
 """
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--files", type=Path, default=StackOptions().files, metavar="DIR")
     commands.add_parser("down", help="stop them and remove all their files")
     commands.add_parser("status", help="say what is up and how to reach it")
+    commands.add_parser("shell", help="print the file that makes a shell act on the playground")
     return parser
 
 
@@ -55,9 +56,11 @@ def _run(arguments: argparse.Namespace) -> int:
             _say(KEEPER.up("--files", str(arguments.files.resolve())))
         case "down":
             print("stopped" if KEEPER.down() else "it was not running")
-        case "status" if not KEEPER.running():
-            print("no playground is up")
+        case "status" | "shell" if not KEEPER.running():
+            print("no playground is up", file=sys.stderr)
             return 3
+        case "shell":
+            print(KEEPER.state / "data" / "shell.env")
         case "status":
             _say(KEEPER.facts())
         case _:
