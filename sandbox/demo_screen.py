@@ -95,7 +95,7 @@ class Screen:
         table.add_column("from → to")
         table.add_column("seconds", justify="right")
         for name, seconds in rows.items():
-            table.add_row(name, "  ".join(f"{value:.2f}" for value in seconds))
+            table.add_row(name, "  ".join(f"{value:.3f}" for value in seconds))
         self.console.print()
         self.console.print(table)
 

@@ -67,7 +67,7 @@ def test_the_comment_is_shown_without_marker_and_tags(screen: Screen, out: io.St
 
 def test_times_are_one_row_a_span(screen: Screen, out: io.StringIO) -> None:
     screen.times({"merge → applied": [0.4, 0.25]})
-    assert "merge → applied   0.40  0.25" in out.getvalue()
+    assert "merge → applied   0.400  0.250" in out.getvalue()
 
 
 @pytest.mark.parametrize(
