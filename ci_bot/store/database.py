@@ -34,8 +34,15 @@ class Database:
     def migrate(self) -> None:
         """Bring the schema up to date. Raises ConfigError where the file cannot be used."""
         try:
+            # Reports and comments are the owner's business only.
+            self.path.touch(mode=0o600, exist_ok=True)
             with self._engine.connect() as connection:
                 _migrate(connection, self.path)
+        except OSError as err:
+            raise ConfigError(
+                f"{self.path}: cannot be used as the hub's database: {err.strerror}",
+                hint="Its folder must be there, and writable for this user.",
+            ) from err
         except sa.exc.DBAPIError as err:
             raise ConfigError(
                 f"{self.path}: cannot be used as the hub's database: {err.orig}",
@@ -89,6 +96,11 @@ def _migrate(connection: sa.Connection, path: Path) -> None:
         raise ConfigError(
             f"{path}: written by a newer Lockgate (schema {current})",
             hint="Run that version, or start with another database file.",
+        )
+    if current is None and sa.inspect(connection).get_table_names():
+        raise ConfigError(
+            f"{path}: is the database of something else, or of a Lockgate without a schema version",
+            hint="Name another file in hub.database; an empty or missing one is set up by itself.",
         )
     command.upgrade(config, "head")
     connection.commit()

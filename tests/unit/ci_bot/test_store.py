@@ -104,6 +104,25 @@ def test_a_file_that_is_no_database_is_refused_with_what_to_do(tmp_path: Path):
     assert path.read_bytes().startswith(b"this is not")
 
 
+def test_the_database_of_something_else_is_left_alone(tmp_path: Path):
+    """H4: no schema of ours, and not empty: nothing is added to it."""
+    path = tmp_path / "hub.db"
+    with sqlite3.connect(path) as raw:
+        raw.execute("CREATE TABLE recipes (name TEXT)")
+    raw.close()
+    with pytest.raises(ConfigError, match="something else") as caught:
+        Database(path).migrate()
+    assert caught.value.hint
+    with sqlite3.connect(path) as raw:
+        assert raw.execute("SELECT name FROM sqlite_master").fetchall() == [("recipes",)]
+    raw.close()
+
+
+def test_only_the_owner_can_read_the_database(database: Database):
+    """Reports name people, images and clusters."""
+    assert database.path.stat().st_mode & 0o077 == 0
+
+
 def test_a_folder_that_is_not_there_is_refused_with_what_to_do(tmp_path: Path):
     """A mistyped path is a configuration error, not a traceback."""
     with pytest.raises(ConfigError, match="cannot be used"):
