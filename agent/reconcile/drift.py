@@ -72,6 +72,13 @@ def delay_heal(state: AppState, changes: Changes, now: datetime) -> float:
     return longest
 
 
+def settle(state: AppState, now: datetime) -> None:
+    """Let a fight be over when nothing was lost for as long as a fight counts."""
+    state.losses = forget_losses(state.losses, now)
+    if not state.losses:
+        state.contested = ""
+
+
 def describe(changes: Changes, scrub: Callable[[str], str]) -> list[str]:
     """Return one sentence a change, for the condition and the operation's message."""
     return [

@@ -74,10 +74,10 @@ class Engine:
         self._stopping = threading.Event()
         self._triggers = Triggers(self._registry, _KEY, self._wake)
         self._watches = WatchSet(cluster, self._triggers, meters.cluster)
-        pods = PodBook(cluster, self._watches, self._wake)
+        pods = PodBook(cluster, self._watches, self._wake, time.monotonic)
         self._triggers.pods = pods
         home = self._options.home_namespace
-        self._publisher = Publisher(cluster, report, utc_now, home)
+        self._publisher = Publisher(cluster, report, home, now=utc_now, monotonic=time.monotonic)
         syncer = Syncer(cluster, self._registry, self._store, _KEY, meters.engine)
         reconciler = Reconciler(
             Parts(

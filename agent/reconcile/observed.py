@@ -32,7 +32,6 @@ def observe(state: ObjectState, live: Manifest, key: bytes, app: AppIdentity | N
     state.prune_disabled = is_prune_disabled(annotations_of(live))
     state.health = assess(live)
     state.replicas = _replicas(live)
-    state.extra = _extra(live)
     state.gone = False
     if recreated:
         state.owned, state.hash = None, ""
@@ -41,10 +40,14 @@ def observe(state: ObjectState, live: Manifest, key: bytes, app: AppIdentity | N
     ):
         state.live = None
         state.changes = ()
+        state.extra = _extra(live)
         # Back where it was: what a worker found different before is so no longer.
         state.verdict, state.path = type(state.verdict).EQUAL, ""
     else:
         state.live = orjson.dumps(live)
+        if state.owned is None:
+            state.extra = _extra(live)
+        # Else somebody may just have taken a field of ours, which is drift and not an addition.
     return recreated or state.live is not None or before != _summary(state)
 
 

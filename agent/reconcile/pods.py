@@ -19,26 +19,46 @@ from agent.reconcile.watches import WatchSet
 
 _MAX_WATCHES = 24  # of workloads in trouble at one time; the rest wait for their turn
 _MAX_EVENT_PODS = 3
+_PATIENCE_S = 1.0  # a healed scale is over by then and needs no request
 _SELECTED = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"})
 
 
 class PodBook:
     """Pods of workloads in trouble, by Application. Filled from watch threads, read by workers."""
 
-    def __init__(self, cluster: Cluster, watches: WatchSet, wake: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        watches: WatchSet,
+        wake: Callable[[str], None],
+        monotonic: Callable[[], float],
+    ) -> None:
         self._cluster = cluster
         self._watches = watches
         self._wake = wake
+        self._monotonic = monotonic
         self._lock = threading.Lock()
+        self._since: dict[tuple[str, Selection], float] = {}
         self._pods: dict[Selection, dict[str, bytes]] = {}
         self._apps: dict[Selection, str] = {}
         self._told: dict[str, tuple[tuple[str, str], ...]] = {}
         self._messages: dict[str, tuple[Problem, ...]] = {}
 
-    def follow(self, app: str, unhealthy: Iterable[DesiredObject]) -> None:
-        """Follow the pods of these workloads, and no others, for an Application."""
-        wanted = {s for item in unhealthy if (s := self._selection(item)) is not None}
+    def follow(self, app: str, unhealthy: Iterable[DesiredObject]) -> float | None:
+        """Follow the pods of these workloads, and no others, for an Application.
+
+        Those that have been unhealthy for less than a moment wait; returns when to call again, if so.
+        """
+        all_wanted = {s for item in unhealthy if (s := self._selection(item)) is not None}
+        now = self._monotonic()
         with self._lock:
+            self._since = {
+                key: since
+                for key, since in self._since.items()
+                if key[0] != app or key[1] in all_wanted
+            }
+            ages = {s: now - self._since.setdefault((app, s), now) for s in all_wanted}
+            wanted = {selection for selection, age in ages.items() if age >= _PATIENCE_S}
             old = {selection for selection, owner in self._apps.items() if owner == app} - wanted
             room = _MAX_WATCHES - len(self._apps) + len(old)
             new = sorted(wanted - set(self._apps), key=str)[: max(0, room)]
@@ -52,6 +72,8 @@ class PodBook:
             self._watches.drop(selection)
         for selection in new:
             self._watches.ensure(selection)
+        young = [_PATIENCE_S - age for age in ages.values() if age < _PATIENCE_S]
+        return min(young) + 0.01 if young else None
 
     def hears(self, selection: Selection) -> bool:
         with self._lock:

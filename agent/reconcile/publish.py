@@ -23,6 +23,8 @@ from agent.errors import ClusterError
 from agent.reconcile.options import ReportSink
 from agent.reconcile.state import AppState
 
+_WORDING_S = 3.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
@@ -44,22 +46,34 @@ class Publisher:
     """Writes status and sends reports, each only when there is something new."""
 
     def __init__(
-        self, cluster: Cluster, report: ReportSink, now: Callable[[], datetime], home: str
+        self,
+        cluster: Cluster,
+        report: ReportSink,
+        home: str,
+        *,
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float],
     ) -> None:
+        self._monotonic = monotonic
         self._cluster = cluster
         self._report = report
         self._now = now
         self._home = home
 
-    def publish(self, state: AppState, app: Application | None, finding: Finding) -> None:
-        """Tell of a look. The report goes out first: it does not depend on the write."""
+    def publish(self, state: AppState, app: Application | None, finding: Finding) -> float | None:
+        """Tell of a look; the report goes out first, it does not depend on the write.
+
+        A status that differs in a message's wording only (counts of pods) is not written more often than every few
+        seconds: then returns when to publish again.
+        """
         now = self._now()
         conditions = update_conditions(
             state.status.get("conditions") or (), finding.conditions, now
         )
         self._stamp(state, finding, now)
         self._send(state, app, finding, conditions, now)
-        self._write(state, self._status(state, app, finding, conditions, now), finding)
+        status = self._status(state, app, finding, conditions, now)
+        return self._write(state, status, finding)
 
     def announce(self, state: AppState, app: Application, finding: Finding) -> None:
         """Send a report of something that has only begun; nothing is written."""
@@ -108,12 +122,15 @@ class Publisher:
             )
         )
 
-    def _write(self, state: AppState, status: dict[str, Any], finding: Finding) -> None:
+    def _write(self, state: AppState, status: dict[str, Any], finding: Finding) -> float | None:
         manifest = state.manifest
         if manifest is None:
-            return
+            return None
         body: dict[str, Any] = {}
         if not is_same_status(status, state.status):
+            wait_s = state.written_at + _WORDING_S - self._monotonic()
+            if wait_s > 0 and _without_wording(status) == _without_wording(state.status):
+                return wait_s
             body["status"] = _difference(state.status, status)
         metadata: dict[str, Any] = {}
         if finding.refreshed and REFRESH in annotations_of(manifest):
@@ -121,7 +138,7 @@ class Publisher:
         if finding.done and "operation" in manifest:
             body["operation"] = None
         if not body and not metadata:
-            return
+            return None
         if metadata or "operation" in body:
             # A newer request must not be removed with the one that was served.
             metadata["resourceVersion"] = manifest["metadata"]["resourceVersion"]
@@ -130,6 +147,8 @@ class Publisher:
         answer = self._cluster.merge(self._place(state), body)
         state.status = status
         state.manifest = answer
+        state.written_at = self._monotonic()
+        return None
 
     def _place(self, state: AppState) -> Place:
         kind = self._cluster.find_kind("argoproj.io/v1alpha1", "Application")
@@ -198,6 +217,16 @@ def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
         elif before != after:
             patch[name] = after
     return patch
+
+
+def _without_wording(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a status without what changes with every pod that starts."""
+    health = {k: v for k, v in (status.get("health") or {}).items() if k != "message"}
+    resources = [
+        {**item, "health": (item.get("health") or {}).get("status")}
+        for item in status.get("resources") or ()
+    ]
+    return {**status, "health": health, "resources": resources, "reconciledAt": None}
 
 
 def _images(state: AppState) -> tuple[ImageReport, ...]:

@@ -5,7 +5,7 @@ renderer and watches have answered without a single error nothing is written and
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from agent.api.application import parse_application
@@ -105,11 +105,18 @@ class Reconciler:
         outcome = self._parts.steps.advance(state, app, before, scrubber.scrub, fresh=fresh)
         after = self._view(state, app, desired) if outcome.wrote else before
         drift.note_healed(state, after.changes, self._parts.now())
-        finding = self._finding(state, app, after, outcome.conditions, scrubber)
-        self._parts.publisher.publish(
-            state, app, finding(done=outcome.done, refreshed=bool(app.refresh))
+        drift.settle(state, self._parts.now())
+        unhealthy = findings.unhealthy(self._parts.registry, desired.objects)
+        pods_s = self._parts.pods.follow(str(app.identity), unhealthy)
+        state.problems = self._parts.pods.problems(str(app.identity), scrubber.scrub)
+        finding = replace(
+            self._finding(state, after, outcome.conditions, scrubber),
+            done=outcome.done,
+            refreshed=bool(app.refresh),
         )
-        return min(self._until_poll(state), outcome.again_s or float("inf"))
+        status_s = self._parts.publisher.publish(state, app, finding)
+        later = (self._until_poll(state), outcome.again_s, pods_s, status_s)
+        return min(delay for delay in later if delay is not None)
 
     # -- seeing ----------------------------------------------------------------------------------
 
@@ -160,14 +167,11 @@ class Reconciler:
     def _finding(
         self,
         state: AppState,
-        app: Application,
         view: View,
         conditions: Sequence[Condition],
         scrubber: Scrubber,
-    ) -> Callable[..., Finding]:
+    ) -> Finding:
         registry, desired = self._parts.registry, view.desired.objects
-        self._parts.pods.follow(str(app.identity), findings.unhealthy(registry, desired))
-        state.problems = self._parts.pods.problems(str(app.identity), scrubber.scrub)
         standing = [
             *conditions,
             *findings.warnings(view.plan),
@@ -178,22 +182,16 @@ class Reconciler:
         ]
         if state.contested:
             standing.append(Condition(type="ContestedWarning", message=state.contested))
-
-        def finish(*, done: bool, refreshed: bool) -> Finding:
-            return Finding(
-                sync=findings.sync_status(view.plan),
-                health=findings.health(registry, desired),
-                resources=findings.resources(registry, view.plan, scrubber.scrub),
-                pruning=findings.left_over(view.plan),
-                conditions=tuple(standing),
-                held=view.plan.held,
-                extra=findings.list_extra(registry, desired, scrubber.scrub),
-                replicas=findings.replicas(registry, desired),
-                done=done,
-                refreshed=refreshed,
-            )
-
-        return finish
+        return Finding(
+            sync=findings.sync_status(view.plan),
+            health=findings.health(registry, desired),
+            resources=findings.resources(registry, view.plan, scrubber.scrub),
+            pruning=findings.left_over(view.plan),
+            conditions=tuple(standing),
+            held=view.plan.held,
+            extra=findings.list_extra(registry, desired, scrubber.scrub),
+            replicas=findings.replicas(registry, desired),
+        )
 
     # -- the other ways a look can end ----------------------------------------------------------
 

@@ -86,6 +86,7 @@ class AppState:
     applied_at: datetime | None = None
     healthy_since: datetime | None = None
     health_changed_at: datetime | None = None
+    written_at: float = float("-inf")  # monotonic; the last status write
     status: dict[str, Any] = field(default_factory=dict)
     report: ApplicationReport | None = None
     restored: bool = False  # what the status tells of the past has been read
