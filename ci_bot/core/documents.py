@@ -7,7 +7,7 @@ that name their lines.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,8 +108,10 @@ class Parse:
             )
         try:
             parser = CParser(chunk)
-            while not isinstance(event := parser.get_event(), StreamEndEvent):
-                self._take(event)
+            takers = self._takers()
+            while (kind := type(event := parser.get_event())) is not StreamEndEvent:
+                if (take := takers.get(kind)) is not None:
+                    take(event)
         except YAMLError as err:
             mark = getattr(err, "problem_mark", None) or getattr(err, "context_mark", None)
             index = min(getattr(mark, "index", 0) or 0, len(chunk))
@@ -125,20 +127,17 @@ class Parse:
     def _refuse(self, position: int, why: str) -> None:
         raise ManifestError(f"{self.file}:{line_of(self.text, position)}: {why}")
 
-    def _take(self, event: Any) -> None:
-        match event:
-            case ScalarEvent():
-                self._scalar(event)
-            case MappingStartEvent():
-                self._open(Mapping(*self._place(event)))
-            case SequenceStartEvent():
-                self._open(Sequence(*self._place(event)))
-            case MappingEndEvent() | SequenceEndEvent():
-                self._close(event)
-            case AliasEvent():
-                self._alias(event)
-            case DocumentStartEvent():
-                self._anchors.clear()
+    def _takers(self) -> dict[type, Callable[[Any], None]]:
+        """Return what to do with each kind of event; a table is quicker than a chain of tests."""
+        return {
+            ScalarEvent: self._scalar,
+            MappingStartEvent: lambda event: self._open(Mapping(*self._place(event))),
+            SequenceStartEvent: lambda event: self._open(Sequence(*self._place(event))),
+            MappingEndEvent: self._close,
+            SequenceEndEvent: self._close,
+            AliasEvent: self._alias,
+            DocumentStartEvent: lambda _: self._anchors.clear(),
+        }
 
     def _place(self, event: Any) -> tuple[int, int, str | None]:
         return (
@@ -153,11 +152,12 @@ class Parse:
             self._refuse(position, f"more than {MAX_NODES} nodes; split the file")
 
     def _scalar(self, event: Any) -> None:
-        value = event.value
+        value, style = event.value, event.style or ""
         start, end, anchor = self._place(event)
-        if _FORBIDDEN_VALUE.search(value):
+        # Only an escape can bring one in: the text itself was looked through before.
+        if style == '"' and _FORBIDDEN_VALUE.search(value):
             self._refuse(start, "a string holds NUL or half a surrogate pair; remove it")
-        scalar = Scalar(start, end, anchor, [], 1, value, event.style or "", len(self.scalars))
+        scalar = Scalar(start, end, anchor, [], 1, value, style, len(self.scalars))
         self._count(start)
         self.scalars.append(scalar)
         if anchor:
@@ -234,10 +234,13 @@ def document_bounds(text: str, position: int) -> tuple[int, int]:
     `---` and `...` at the start of a line end a document wherever they stand. A file with directives (`%TAG`)
     is taken whole, because a directive stands outside the document it is for.
     """
-    if text.startswith("%") or "\n%" in text:
+    if "%" in text and (text.startswith("%") or "\n%" in text):
         return 0, len(text)
-    start = max(_marker_before(text, "\n---", position), _marker_before(text, "\n...", position))
-    end = min(_marker_after(text, "\n---", position), _marker_after(text, "\n...", position))
+    # The rarer marker is looked for only this side of the commoner one: the rest of a large file is not read for it.
+    start = _marker_before(text, "\n---", (0, position))
+    start = max(start, _marker_before(text, "\n...", (max(start, 0), position)))
+    end = _marker_after(text, "\n---", (position, len(text)))
+    end = min(end, _marker_after(text, "\n...", (position, end)))
     return start + 1 if start >= 0 else 0, end
 
 
@@ -245,21 +248,23 @@ def _is_marker(text: str, at: int) -> bool:
     return text[at + 4 : at + 5] in {"", " ", "\t", "\r", "\n"}
 
 
-def _marker_before(text: str, marker: str, position: int) -> int:
-    at = text.rfind(marker, 0, position)
+def _marker_before(text: str, marker: str, within: tuple[int, int]) -> int:
+    first, position = within
+    at = text.rfind(marker, first, position)
     while at >= 0 and not _is_marker(text, at):
-        at = text.rfind(marker, 0, at)
+        at = text.rfind(marker, first, at)
     if at >= 0 and marker == "\n...":  # the next document starts after this line
         line_end = text.find("\n", at + 1)
         return line_end if line_end >= 0 else len(text)
     return at
 
 
-def _marker_after(text: str, marker: str, position: int) -> int:
-    at = text.find(marker, position)
+def _marker_after(text: str, marker: str, within: tuple[int, int]) -> int:
+    position, last = within
+    at = text.find(marker, position, last)
     while at >= 0 and not _is_marker(text, at):
-        at = text.find(marker, at + 1)
-    return at + 1 if at >= 0 else len(text)
+        at = text.find(marker, at + 1, last)
+    return at + 1 if at >= 0 else last
 
 
 def fields_of(node: Mapping) -> Iterator[tuple[str, Node, Node | None]]:

@@ -5,6 +5,7 @@ the original text, and the edited document is parsed again: every scalar but the
 and the wanted ones must read as wanted, or nothing is written.
 """
 
+import re
 from dataclasses import dataclass, field
 
 from ci_bot.core.documents import (
@@ -22,6 +23,7 @@ from ci_bot.core.scalars import spell
 from ci_bot.errors import ManifestError, UsageError
 
 _BOM = "\ufeff"
+_BOUNDARY = r"[\"' \r\n\t,}]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,14 +202,11 @@ def _needles(image: ImageName) -> list[tuple[str, str]]:
 
 
 def _stands_alone(text: str, prefix: str) -> bool:
-    at = text.find(prefix)
-    while at >= 0:
-        if not _continues(text[at + len(prefix) : at + len(prefix) + 1], "-_.:") and (
-            text[at + len(prefix) : at + len(prefix) + 2].rstrip("\"' \r\n\t,}") in {"", "/", "#"}
-        ):
-            return True
-        at = text.find(prefix, at + len(prefix))
-    return False
+    """Return whether `prefix` is somewhere the end of a scalar: a registry of its own, or with its slash."""
+    return (
+        re.search(rf"{re.escape(prefix)}(?:[/#]?(?:{_BOUNDARY}|\Z)|{_BOUNDARY}\Z)", text)
+        is not None
+    )
 
 
 def _splices(plan: _Plan, parse: Parse) -> list[_Splice]:
