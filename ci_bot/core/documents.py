@@ -228,6 +228,18 @@ def parse_chunk(file: str, text: str, start: int, end: int) -> Parse:
     return Parse(file=file, text=text, start=start, end=end).run()
 
 
+def list_values(text: str) -> list[str] | None:
+    """Return the scalars of a text in order, or None where it does not parse: a check, with no tree built."""
+    parser, values = CParser(text), []
+    try:
+        while (kind := type(event := parser.get_event())) is not StreamEndEvent:
+            if kind is ScalarEvent:
+                values.append(event.value)
+    except (YAMLError, ValueError):
+        return None
+    return values
+
+
 def document_bounds(text: str, position: int) -> tuple[int, int]:
     """Return where the document around a position begins and ends, without parsing.
 

@@ -15,6 +15,7 @@ from ci_bot.core.documents import (
     Scalar,
     document_bounds,
     line_of,
+    list_values,
     parse_chunk,
 )
 from ci_bot.core.images import ImageName, is_tag, split_reference
@@ -353,11 +354,7 @@ def _apply(plan: _Plan, parse: Parse, splices: list[_Splice]) -> str:
     wanted = [scalar.value for scalar in parse.scalars]
     for splice in splices:
         wanted[splice.scalar.order] = splice.value
-    try:
-        again = parse_chunk(plan.file, chunk, 0, len(chunk))
-    except NotYamlError:
-        again = None
-    if again is None or [scalar.value for scalar in again.scalars] != wanted:
+    if list_values(chunk) != wanted:
         raise ManifestError(
             f"{plan.at(splices[0].start)}: the edited document would not read as intended",
             hint="edit this file by hand and report it with the lines around the image",
