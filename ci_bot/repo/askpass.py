@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from multiprocessing.connection import Client, Listener
 from pathlib import Path
 
 _SCRIPT = '#!/bin/sh\nexec cat "/dev/fd/$LOCKGATE_ASKPASS_FD"\n'
@@ -56,6 +55,8 @@ def _piping(password: str, folder: Path) -> Iterator[Asked]:
 
 @contextlib.contextmanager
 def _listening(password: str, folder: Path) -> Iterator[dict[str, str]]:
+    from multiprocessing.connection import Listener  # noqa: PLC0415 - 11 ms that only Windows pays
+
     key = secrets.token_bytes(32)
     with Listener(None, authkey=key) as listener:
 
@@ -76,6 +77,8 @@ def _listening(password: str, folder: Path) -> Iterator[dict[str, str]]:
 
 def ask(environment: dict[str, str]) -> str:
     """Fetch the password from the listener that started us."""
+    from multiprocessing.connection import Client  # noqa: PLC0415 - see above
+
     key = bytes.fromhex(environment["LOCKGATE_ASKPASS_KEY"])
     with Client(environment["LOCKGATE_ASKPASS_PIPE"], authkey=key) as client:
         return client.recv_bytes().decode()
