@@ -15,7 +15,7 @@ from agent.cluster.metrics import ClusterMetrics
 from agent.cluster.port import Cluster, Selection
 from agent.core.application import Application
 from agent.core.objects import AppIdentity
-from agent.core.repositories import same_repository
+from agent.core.repositories import same_repository, show
 from agent.errors import AgentError
 from agent.reconcile import findings
 from agent.reconcile.compare import Comparer
@@ -129,12 +129,14 @@ class Engine:
     def refresh(self, repo: str, ref: str = "") -> int:
         """Fetch now what follows `ref` of a repository, however spelled; returns how many Applications that are."""
         branch = ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
-        return self._refresh(
+        count = self._refresh(
             app
             for app in self._registry.list_apps()
             if same_repository(_source_field(app, "repoURL"), repo)
             and (not branch or _source_field(app, "targetRevision") in {branch, ref, "", "HEAD"})
         )
+        self._log.info("hint taken", repository=show(repo), ref=ref, applications=count)
+        return count
 
     def refresh_all(self) -> int:
         """Fetch everything now."""
@@ -147,9 +149,10 @@ class Engine:
             self._queue.add(str(app.identity))
 
     def _refresh(self, apps: Iterable[AppState]) -> int:
-        count = 0
+        count, now = 0, time.monotonic()
         for app in apps:
             app.fetch = True
+            app.asked_at = now
             app.not_before = 0.0
             self._queue.add(str(app.identity))
             count += 1

@@ -36,14 +36,17 @@ class Loader:
     def load(self, state: AppState, app: Application) -> Desired:
         """Return what git states; raises what source or renderer raised. Updates the poll's due time."""
         known = state.desired
-        due = state.fetch or self._monotonic() >= state.next_fetch
+        polled = self._monotonic() >= state.next_fetch
+        due = state.fetch or polled
         pinned = app.operation.revision if app.operation else ""
         if known is not None and not due and not pinned and known.spec_digest == app.spec_digest:
             return known
         # Cleared before the network is asked: a hint that comes meanwhile must count.
-        state.fetch = False
+        # One fetch answers all Applications of a repository that were woken together, by a hint or by their poll.
+        since = state.asked_at if state.fetch else state.next_fetch
+        state.fetch, state.asked_at = False, None
         try:
-            revision = self._fetch(app, pinned)
+            revision = self._fetch(app, pinned, since)
         except AgentError:
             state.fetch = True
             raise
@@ -53,9 +56,9 @@ class Loader:
         self._remember(state, known, desired)
         return desired
 
-    def _fetch(self, app: Application, pinned: str) -> str:
+    def _fetch(self, app: Application, pinned: str, since: float | None) -> str:
         repo, target = app.source.repo_url, app.source.target_revision
-        revision = self._source.fetch(repo, target)
+        revision = self._source.fetch(repo, target, since=since)
         if not pinned or pinned in {target, revision}:
             return revision
         if app.sync_policy.automated is not None:

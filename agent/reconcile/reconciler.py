@@ -4,9 +4,12 @@ Level-triggered: whatever the reason for the look, all of it is done, and what h
 renderer and watches have answered without a single error nothing is written and nothing deleted.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+
+import structlog
 
 from agent.api.application import parse_application
 from agent.api.conditions import Condition, parse_time
@@ -34,6 +37,7 @@ from agent.reconcile.watches import WatchSet
 from agent.source.port import Source
 
 _LISTING_S = 20.0
+log = structlog.get_logger("agent.reconciler")
 _UNKNOWN = HealthResult(health=Health.UNKNOWN)
 
 
@@ -68,6 +72,18 @@ class View:
     changes: drift.Changes
 
 
+def _log_look(app: Application, view: View, *, wrote: bool, seconds: tuple[float, float]) -> None:
+    """Log what a look that mattered did; `seconds` are until the desired state was there, and in all."""
+    log.info(
+        "application synced" if wrote else "application compared",
+        application=str(app.identity),
+        revision=view.desired.revision,
+        writes=sum(action.writes for action in view.plan.actions) if wrote else 0,
+        load_ms=round(seconds[0] * 1000, 1),
+        total_ms=round(seconds[1] * 1000, 1),
+    )
+
+
 class Reconciler:
     """Looks at Applications. One look an Application at a time is the queue's promise."""
 
@@ -97,12 +113,18 @@ class Reconciler:
     def _look(self, state: AppState, app: Application, manifest: Manifest) -> float:
         if rival := self._rival(app, manifest):
             return self._stand_back(state, app, rival)
+        begun, known = time.perf_counter(), state.desired
         desired = self._parts.loader.load(state, app)
+        loaded_s = time.perf_counter() - begun
         memory.restore(state, app, self._parts.source)
         scrubber = _scrubber(desired)
         before = self._view(state, app, desired)
         fresh = drift.note(state, before.changes, self._parts.now(), scrubber.scrub)
         outcome = self._parts.steps.advance(state, app, before, scrubber.scrub, fresh=fresh)
+        if outcome.wrote or known is None or known.revision != desired.revision:
+            _log_look(
+                app, before, wrote=outcome.wrote, seconds=(loaded_s, time.perf_counter() - begun)
+            )
         after = self._view(state, app, desired) if outcome.wrote else before
         drift.note_healed(state, after.changes, self._parts.now())
         drift.settle(state, self._parts.now())

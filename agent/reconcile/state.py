@@ -65,6 +65,7 @@ class AppState:
     identity: AppIdentity
     manifest: Manifest | None = None  # the resource as last seen; None when it is gone
     fetch: bool = True  # somebody wants the network asked
+    asked_at: float | None = None  # monotonic; a fetch begun since then answers the hint
     next_fetch: float = 0.0  # monotonic; when the poll is due
     desired: Desired | None = None
     previous_revision: str = ""
