@@ -73,7 +73,7 @@ class MemorySource:
     def revision(index: int) -> str:
         return f"{index:040x}"
 
-    def fetch(self, repo: str, target_revision: str) -> str:
+    def fetch(self, repo: str, target_revision: str, *, since: float | None = None) -> str:
         self.fetches += 1
         if self.down or not self.commits:
             raise SourceError(f"{repo}: cannot be reached")

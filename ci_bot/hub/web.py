@@ -65,7 +65,9 @@ class Webhooks:
             log.warning("delivery refused", reason=err.reason, message=err.message)
             return PlainTextResponse("refused\n", status_code=401)
         DELIVERIES.labels(outcome).inc()
-        DELIVERY_SECONDS.observe(time.perf_counter() - started)
+        took_s = time.perf_counter() - started
+        DELIVERY_SECONDS.observe(took_s)
+        log.info("delivery answered", outcome=outcome, took_ms=round(took_s * 1000, 1))
         return PlainTextResponse(outcome + "\n")
 
     async def _take(self, request: Request) -> str:
