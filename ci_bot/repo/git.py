@@ -97,7 +97,8 @@ class Git:
                 hint="check LOCKGATE_TOKEN: not expired, scope write_repository (and api)",
             )
         if missing := _BRANCH_MISSING.search(raw):
-            return GitError(f"the config repository has no branch {missing[1]!r}")
+            name = missing[1].removeprefix("refs/heads/")
+            return GitError(f"the config repository has no branch {name!r}")
         if _FORBIDDEN.search(raw):
             return ForgeAuthError(
                 f"the token may not {command}: {text}",
