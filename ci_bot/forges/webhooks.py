@@ -45,6 +45,7 @@ class ForgeEvent:
     ref: str = ""  # push: refs/heads/main
     sha: str = ""  # push: the new tip
     number: int = 0  # merge request the event is about
+    default_branch: str = ""  # as the forge names it now
 
 
 def verify(headers: Headers, secret: bytes) -> None:
@@ -79,6 +80,7 @@ def parse(headers: Headers, body: bytes) -> ForgeEvent:
         ref=_text(payload.get("ref")) if kind is EventKind.PUSH else "",
         sha=_text(payload.get("after")) if kind is EventKind.PUSH else "",
         number=_find_number(kind, payload),
+        default_branch=_text(project.get("default_branch")),
     )
 
 

@@ -15,9 +15,8 @@ from typing import Any
 import grpc
 import structlog
 
-from ci_bot.core.repositories import normalise
 from ci_bot.hub.ledger import Ledger
-from ci_bot.hub.sessions import Session, Sessions
+from ci_bot.hub.sessions import Followed, Session, Sessions
 from ci_bot.metrics import REPORTS, STREAMS_ENDED
 from protos.lockgate.v1 import agent_pb2 as pb
 from protos.lockgate.v1 import agent_pb2_grpc as rpc
@@ -87,7 +86,7 @@ class AgentLink(rpc.AgentLinkServicer):
             epoch=hello.epoch,
             forget_at=time.monotonic() + FORGET_AFTER_S,
         )
-        session.repositories = await self._ledger.save_agent(session.agent, hello)
+        session.followed = await self._ledger.save_agent(session.agent, hello)
         return session
 
     async def _read(self, session: Session, incoming: AsyncIterator[Any]) -> None:
@@ -122,7 +121,7 @@ class AgentLink(rpc.AgentLinkServicer):
             self._acknowledge(session, report.seq)
             return
         stored = await self._ledger.save_report(session.agent, session.epoch, report)
-        session.repositories.add(normalise(report.repo))
+        session.followed.add(Followed.of(report))
         REPORTS.labels("stored" if stored else "older").inc()
         self._acknowledge(session, report.seq)
         if stored:

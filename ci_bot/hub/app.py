@@ -152,7 +152,7 @@ class Hub:
 
     def _delivery_arrived(self, project: HubProject, event: ForgeEvent, delivery: Delivery) -> None:
         if event.kind is EventKind.PUSH:
-            told = self._sessions.hint(project.repositories, event.ref)
+            told = self._sessions.hint(project.repositories, event.ref, event.default_branch)
             log.info("push arrived", project=project.path, ref=event.ref, agents_told=told)
         self._workers[project.path].ask_delivery(delivery)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from ci_bot.core.repositories import normalise
+from ci_bot.hub.sessions import Followed
 from ci_bot.hub.wire import content_of, digest_of
 from ci_bot.store import inbox, outbox, reports
 from ci_bot.store.database import Database
@@ -28,8 +28,8 @@ class Ledger:
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
-    async def save_agent(self, name: str, hello: Any) -> set[str]:
-        """Record an agent's arrival; return the repositories its Applications followed last."""
+    async def save_agent(self, name: str, hello: Any) -> set[Followed]:
+        """Record an agent's arrival; return what its Applications followed last."""
         agent = reports.Agent(
             agent=name,
             cluster=hello.cluster,
@@ -38,11 +38,11 @@ class Ledger:
             epoch=hello.epoch,
         )
 
-        def work() -> set[str]:
+        def work() -> set[Followed]:
             with self._database.write() as connection:
                 reports.save_agent(connection, agent, time.time())
                 stored = reports.list_reports(connection, name)
-            return {normalise(pb.ApplicationReport.FromString(each.body).repo) for each in stored}
+            return {Followed.of(pb.ApplicationReport.FromString(each.body)) for each in stored}
 
         return await self._run(work)
 

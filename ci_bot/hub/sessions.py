@@ -7,7 +7,7 @@ import asyncio
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ci_bot.core.repositories import normalise
 from ci_bot.metrics import AGENTS_CONNECTED, HINTS_DROPPED, HINTS_SENT
@@ -16,15 +16,27 @@ from protos.lockgate.v1 import agent_pb2 as pb
 QUEUE_LIMIT = 256
 
 
+class Followed(NamedTuple):
+    """What an Application follows: a repository's normalised address, and a branch, tag or HEAD of it."""
+
+    repository: str
+    target: str
+
+    @classmethod
+    def of(cls, report: Any) -> "Followed":
+        target = report.target_revision.removeprefix("refs/heads/").removeprefix("refs/tags/")
+        return cls(normalise(report.repo), target or "HEAD")
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class Session:
-    """One agent's open stream. `repositories` are the normalised addresses its Applications follow."""
+    """One agent's open stream. `followed` is what its Applications follow."""
 
     agent: str
     cluster: str
     epoch: str
     outgoing: asyncio.Queue[Any] = field(default_factory=lambda: asyncio.Queue(QUEUE_LIMIT))
-    repositories: set[str] = field(default_factory=set)
+    followed: set[Followed] = field(default_factory=set)
     forget_at: float = math.inf  # monotonic; when what only earlier processes reported is forgotten
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -67,16 +79,24 @@ class Sessions:
     def is_connected(self, agent: str) -> bool:
         return agent in self._by_agent
 
-    def hint(self, repositories: Iterable[str], ref: str) -> int:
-        """Tell the agents that follow one of `repositories` to look now; return how many were told.
+    def hint(self, repositories: Iterable[str], ref: str, default_branch: str) -> int:
+        """Tell the agents that follow `ref` of one of `repositories` to look now; return how many were told.
 
-        A hint that does not fit is dropped: the agent has plenty before it, or its own poll will do.
+        A push to a branch nobody follows tells nobody: an agent takes only so many hints a second. A hint that does
+        not fit is dropped: the agent has plenty before it, or its own poll will do.
         """
+        name = ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+        # Which branch HEAD is is only a guess from the delivery; without one HEAD may be any.
+        names = {name, "HEAD"} if default_branch in {"", name} else {name}
+        wanted = {
+            Followed(normalise(address), each): address
+            for address in repositories
+            for each in names
+        }
         told = 0
-        wanted = {normalise(address): address for address in repositories}
         for session in self._by_agent.values():
-            for key in session.repositories & wanted.keys():
-                message = pb.HubMessage(hint=pb.RefreshHint(repo=wanted[key], ref=ref))
+            for address in {wanted[each] for each in session.followed & wanted.keys()}:
+                message = pb.HubMessage(hint=pb.RefreshHint(repo=address, ref=ref))
                 if session.send(message):
                     told += 1
                 else:
