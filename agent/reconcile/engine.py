@@ -73,7 +73,12 @@ class Engine:
         self._store = InventoryStore(cluster, self._options.home_namespace)
         self._stopping = threading.Event()
         self._triggers = Triggers(self._registry, _KEY, self._wake)
-        self._watches = WatchSet(cluster, self._triggers, meters.cluster)
+        self._watches = WatchSet(
+            cluster,
+            self._triggers,
+            meters.cluster,
+            meters.engine.crashes.labels(where="watch").inc,
+        )
         pods = PodBook(cluster, self._watches, self._wake, time.monotonic)
         self._triggers.pods = pods
         home = self._options.home_namespace

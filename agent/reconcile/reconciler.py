@@ -235,7 +235,6 @@ class Reconciler:
 
     def _tell_error(self, state: AppState, app: Application | None, error: AgentError) -> None:
         """Say what stopped the look; health stays what the watches last said."""
-        state.restored = state.restored or app is None
         desired = state.desired.objects if state.desired else ()
         health = findings.health(self._parts.registry, desired) if desired else _UNKNOWN
         message = f"{error.message} ({error.hint})" if error.hint else error.message

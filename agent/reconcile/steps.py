@@ -73,6 +73,10 @@ class Steps:
         """Do what is due. `fresh` counts drift that was not known before this look."""
         if app.operation is not None:
             return self._requested(state, app, seen, scrub)
+        if state.applied_at is None and seen.plan.in_sync:
+            # Nothing is left to write: the change touched no object, or a process before us applied it and died
+            # before it could say so.
+            state.applied_at = self._now()
         decision = decide_auto_sync(self._facts(state, app, seen))
         retry_s = self._retry_after(state, app, seen)
         if isinstance(decision, NoSync):

@@ -8,6 +8,8 @@ the Applications that carry it get its error, and nothing of theirs is applied o
 import threading
 from collections.abc import Callable, Iterable
 
+import structlog
+
 from agent.cluster.metrics import ClusterMetrics
 from agent.cluster.port import Cluster, Selection
 from agent.cluster.watch import Broken, KindWatch, Listed, WatchEvent
@@ -18,14 +20,21 @@ class WatchSet:
     """Watches by selection. `tell` is called from the watches' threads."""
 
     def __init__(
-        self, cluster: Cluster, tell: Callable[[WatchEvent], None], metrics: ClusterMetrics
+        self,
+        cluster: Cluster,
+        tell: Callable[[WatchEvent], None],
+        metrics: ClusterMetrics,
+        crashed: Callable[[], None],
     ) -> None:
+        self._crashed = crashed
+        self._log = structlog.get_logger("agent.watches")
         self._cluster = cluster
         self._tell = tell
         self._metrics = metrics
         self._watches: dict[Selection, KindWatch] = {}
         self._listed: set[Selection] = set()
         self._errors: dict[Selection, AgentError] = {}
+        self._shaky: set[Selection] = set()  # listed, but the stream broke and is not open again
         self._changed = threading.Condition()
         self._closed = False
 
@@ -43,6 +52,7 @@ class WatchSet:
         with self._changed:
             watch = self._watches.pop(selection, None)
             self._listed.discard(selection)
+            self._shaky.discard(selection)
             self._errors.pop(selection, None)
         if watch is not None:
             watch.stop()
@@ -81,16 +91,25 @@ class WatchSet:
         return all(selection in self._listed for selection in wanted)
 
     def _observe(self, event: WatchEvent) -> None:
-        self._tell(event)
+        try:
+            self._tell(event)
+        except Exception:  # noqa: BLE001 - a supervisor
+            # One object that nobody foresaw must not end the watch of all others.
+            self._crashed()
+            self._log.exception("event crashed", kind=event.selection.kind.kind)
         match event:
             case Listed(selection=selection):
                 with self._changed:
                     self._listed.add(selection)
+                    self._shaky.discard(selection)
                     self._errors.pop(selection, None)
                     self._changed.notify_all()
             case Broken(selection=selection, error=error):
                 with self._changed:
-                    self._errors[selection] = error
+                    # One broken connection is no news: the next one is open in a moment and lists all again.
+                    if selection not in self._listed or selection in self._shaky:
+                        self._errors[selection] = error
+                    self._shaky.add(selection)
                     self._changed.notify_all()
             case _:
                 pass
