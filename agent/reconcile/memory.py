@@ -59,6 +59,12 @@ def end(state: AppState, phase: str, message: str, now: datetime) -> None:
         )
 
 
+def wait_for_retry(state: AppState) -> None:
+    """Note that it will be tried again: Argo CD's tools read that as Running with an end."""
+    if state.operation is not None:
+        state.operation = replace(state.operation, phase="Running")
+
+
 def remember_sync(state: AppState, app: Application, username: str) -> None:
     """Append a successful full sync to the history."""
     operation = state.operation

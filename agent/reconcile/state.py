@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from agent.core.application import OperationRequest
 from agent.core.autosync import Attempt, Loss
 from agent.core.health.result import HealthResult
 from agent.core.inventory import Inventory
@@ -77,6 +78,7 @@ class AppState:
     not_before: float = 0.0  # monotonic; after a failure news waits until then
     retry_at: float = 0.0
     operation: Operation | None = None
+    retrying: OperationRequest | None = None  # a requested sync that waits for its next attempt
     results: tuple[SyncedResource, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
     losses: tuple[Loss, ...] = ()

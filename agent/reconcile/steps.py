@@ -130,8 +130,14 @@ class Steps:
             memory.begin(state, seen.desired.revision, self._now(), automated=False)
             memory.end(state, "Succeeded", _describe_plan(seen.plan), self._now())
             return Outcome(done=True)
+        wait_s = state.retry_at - self._monotonic()
+        if state.retrying == request and wait_s > 0:
+            return Outcome(again_s=wait_s, conditions=_standing_failure(state))
+        if state.retrying != request:
+            state.attempt, state.attempts = None, 0
         outcome = self._sync(state, app, seen, scrub)
-        if request.revision:
+        state.retrying = None if outcome.done else request
+        if outcome.done and request.revision:
             # What was asked for is applied; from now on the tracked revision is compared again.
             state.fetch = True
             return replace(outcome, again_s=0.1)
@@ -182,7 +188,14 @@ class Steps:
                 )
             return Outcome(wrote=True, done=True)
         again_s = self._schedule_retry(state, app, attempt, result)
-        return Outcome(wrote=True, done=True, again_s=again_s, conditions=(_sync_error(message),))
+        # A requested sync with a retry of its own stays until its attempts are used up.
+        own_retry = app.operation is not None and app.operation.retry is not None
+        waits = own_retry and again_s is not None
+        if waits:
+            memory.wait_for_retry(state)
+        return Outcome(
+            wrote=True, done=not waits, again_s=again_s, conditions=(_sync_error(message),)
+        )
 
     def _schedule_retry(
         self, state: AppState, app: Application, attempt: Attempt, result: SyncOutcome
@@ -198,7 +211,8 @@ class Steps:
             state.attempts = 0
         state.attempts += 0 if away and state.attempts else 1
         state.attempt = attempt
-        delay = retry_delay(app.sync_policy.retry or AUTO_RETRY, state.attempts)
+        asked = app.operation.retry if app.operation else None
+        delay = retry_delay(asked or app.sync_policy.retry or AUTO_RETRY, state.attempts)
         if delay is None:
             state.retry_at = 0.0
             return None
@@ -215,6 +229,10 @@ class Steps:
             if item.key.namespace == name and live is not None and live.uid:
                 return ""
         return name
+
+
+def _standing_failure(state: AppState) -> tuple[Condition, ...]:
+    return (_sync_error(state.attempt.message),) if state.attempt is not None else ()
 
 
 def _sync_error(message: str) -> Condition:

@@ -216,3 +216,19 @@ def test_an_immutable_field_is_explained_and_others_are_applied(world: World):
     assert image.endswith(":1.2")
     world.push(world.seed_files(tag="1.2"))
     world.until_status(sync="Synced", health="Healthy", revision=world.head())
+
+
+def test_a_requested_sync_with_a_retry_is_tried_until_its_attempts_end(world: World):
+    """`operation.retry`: it stays Running between attempts, then Failed, and the request is removed."""
+    world.commit({"service.yaml": SERVICE.replace("port: 8080", "port: 99999")})
+    world.start()
+    world.apply_application(automated={})
+    world.until_status(sync="OutOfSync")
+    retry = {"limit": 1, "backoff": {"duration": "1s", "factor": 1, "maxDuration": "1s"}}
+    world.patch_application({"operation": {"sync": {}, "retry": retry}})
+    waiting = world.until_report(lambda r: r.operation and r.operation.finished_at)
+    assert waiting.operation.phase == "Running"
+    world.until(lambda: "operation" not in world.application())
+    assert world.application()["status"]["operationState"]["phase"] == "Failed"
+    tries = [e for e in world.requests() if (e.verb, e.resource) == ("patch", "services")]
+    assert len(tries) == 2
