@@ -13,7 +13,7 @@ from datetime import datetime
 
 from ci_bot.core.facts import MergeRequest, MergeRequestState, State
 from ci_bot.core.gate import Verdict, VerdictKind
-from ci_bot.core.markdown import cell, clean, code, link, sentence
+from ci_bot.core.markdown import cell, code, link, sentence
 from ci_bot.core.rollout import AppState, Drift, Outcome, OutcomeClass, Rollout
 
 LIMIT = 65_000  # GitHub refuses more than 65,536 characters
@@ -291,7 +291,7 @@ def _render_why(rollout: Rollout) -> str:
                 f"- {code(state.cluster, 63)} {code(state.app, 130)}: {sentence(outcome.why)}"
             )
         lines += [
-            f"- {code(p.resource)} **{clean(p.reason, 60) if p.reason.isalnum() else code(p.reason)}**"
+            f"- {code(p.resource)} **{sentence(p.reason, 60)}**"
             + (f": {code(p.message)}" if p.message else "")
             for p in state.problems
         ]

@@ -10,8 +10,8 @@ import unicodedata
 
 LIMIT = 300
 _BACKTICKS = re.compile(r"`+")
-_WORD = re.compile(r"[A-Za-z0-9'(%][A-Za-z0-9'()%-]*[,.;:)]?")
-_HEX = re.compile(r"[0-9a-f]{7,64}")
+_WORD = re.compile(r"[A-Za-z0-9'(][A-Za-z0-9'()-]*%?[,.;:)]?")
+_HEX = re.compile(r"(?<![\w-])[0-9a-f]{7,}(?![\w-])")
 _SPACES = re.compile(r"\s+")
 
 
@@ -53,7 +53,7 @@ def _word(token: str) -> str:
 
 def _is_plain(token: str) -> bool:
     # A bare commit id would become a reference on GitLab.
-    return bool(_WORD.fullmatch(token)) and not _HEX.fullmatch(token.rstrip(",.;:"))
+    return bool(_WORD.fullmatch(token)) and not _HEX.search(token)
 
 
 def cell(markdown: str) -> str:
