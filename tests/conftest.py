@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.fixtures_cluster", "tests.fixtures_forge", "tests.fixtures_stack"]
+pytest_plugins = [
+    "tests.fixtures_cluster",
+    "tests.fixtures_forge",
+    "tests.fixtures_stack",
+    "tests.fixtures_chaos",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 STRICT = os.environ.get("LOCKGATE_REQUIRE") == "all"
