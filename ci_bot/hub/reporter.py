@@ -174,6 +174,9 @@ class Reporter:
             # How it ended has been said. What later changes made of these Applications is told on those.
             return None
         rollout = fold(states, landed)
+        if tracked.settled and rollout.state is State.RUNNING:
+            # A heal or a restart after the end: told once it is over, or once it turns out to be more.
+            return None
         age_s = self._age_s(merge_request)
         if rollout.state is State.CANCELED and age_s < self._options.unmapped_grace_s:
             return self._options.unmapped_grace_s - age_s

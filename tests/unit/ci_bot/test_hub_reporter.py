@@ -257,6 +257,22 @@ def test_how_long_a_change_took_is_not_moved_by_a_drift_that_was_healed(desk: De
     assert f"### {first}" in desk.comment(number)
 
 
+def test_a_heal_on_its_way_is_not_a_rollout_that_begins_again(desk: Desk):
+    """A place that was live and is Progressing for a moment says nothing until it is over."""
+    desk.report("x")
+    number = desk.world.open()
+    sha = desk.land(number)
+    desk.report(sha)
+    desk.say()
+    before = desk.comment(number)
+    desk.report(sha, health=Health.PROGRESSING)
+    desk.say()
+    assert desk.comment(number) == before
+    desk.report(sha, health=Health.DEGRADED)
+    desk.say()
+    assert "Degraded" in desk.comment(number)
+
+
 def test_a_merge_while_the_gate_is_being_judged_is_no_refusal(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ):
