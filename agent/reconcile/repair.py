@@ -194,11 +194,11 @@ def _split_restart(fields: Fields) -> Fields:
 
 
 def _add_leaf(fields: Fields, path: tuple[str, ...]) -> None:
-    node = fields
-    for name in path:
-        if not node and node is not fields:
-            node["."] = {}
-        node = node.setdefault(name, {})
+    """Add one path; a leaf on the way keeps itself as `.`."""
+    leaf: Fields = {}
+    for name in reversed(path):
+        leaf = {name: leaf}
+    _unite(fields, leaf)
 
 
 def _as_path(field: str) -> tuple[str, ...]:
