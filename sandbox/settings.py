@@ -105,7 +105,7 @@ def forge_seed(at: Addresses, known: Secrets, files: Path) -> str:
     return json.dumps(seed, indent=1)
 
 
-def hub_config(root: Path, at: Addresses, known: Secrets, ca_file: Path) -> str:
+def hub_config(root: Path, at: Addresses, known: Secrets, ca_file: Path, poll_s: int = 300) -> str:
     """The hub's configuration, with each secret in a file of its own."""
     files = {
         "marker-secret": known.marker,
@@ -122,7 +122,7 @@ web_listen = "127.0.0.1:{at.hub_web}"
 metrics_listen = "127.0.0.1:{at.hub_metrics}"
 marker_secret_file = "{root / "marker-secret"}"
 # Webhooks do the work here; a poll that covered for them would hide a broken one.
-poll = 300
+poll = {poll_s}
 
 [[projects]]
 url = "{at.forge_url}"

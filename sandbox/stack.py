@@ -47,6 +47,7 @@ class StackOptions:
     files: Path = EXAMPLES / "config-repo"  # the config repo's first commit
     audit: bool = False
     poll: str = "3m"
+    hub_poll_s: int = 300
     agent_environment: Mapping[str, str] = field(default_factory=dict)
     hub_environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -192,9 +193,9 @@ class Stack:
 
     def _hub(self) -> Command:
         config = self.root / "hub.toml"
-        settings.write_private(
-            config, settings.hub_config(self.root, self.addresses, self.secrets, self.ca_file)
-        )
+        poll = self.options.hub_poll_s
+        text = settings.hub_config(self.root, self.addresses, self.secrets, self.ca_file, poll)
+        settings.write_private(config, text)
         argv = [script("lockgate"), "serve", "--config", str(config), "--insecure-loopback"]
         return self._command("hub", argv, self.options.hub_environment)
 

@@ -122,8 +122,8 @@ SABOTAGE = {
     "the webhook's secret is another": (
         (
             "real = c.hub_config\n"
-            "def config(root, at, known, ca):\n"
-            "    text = real(root, at, known, ca)\n"
+            "def config(root, *rest):\n"
+            "    text = real(root, *rest)\n"
             "    c.write_private(root / 'webhook-secret', 'another')\n"
             "    return text\n"
             "c.hub_config = config"
