@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -48,13 +49,14 @@ def fleet(objects: int) -> Iterator[Stack]:
 
 
 def _write_files(root: Path, objects: int) -> None:
-    for source in (EXAMPLES / "config-repo").rglob("*"):
-        if source.is_file():
-            target = root / source.relative_to(EXAMPLES / "config-repo")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(source.read_bytes())
+    copy_seed(root)
     for n in range(objects):
         (root / "dev" / f"object-{n}.yaml").write_text(CONFIG_MAP.format(n=n))
+
+
+def copy_seed(root: Path) -> None:
+    """Put the seed's config repo below `root`."""
+    shutil.copytree(EXAMPLES / "config-repo", root, dirs_exist_ok=True)
 
 
 def await_synced(stack: Stack, revision: str = "") -> None:

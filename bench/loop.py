@@ -14,16 +14,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from bench.fleet import AGENT, await_synced, copy_seed, land
 from bench.table import Row, milliseconds, percentile
-from sandbox.controlplane.plane import KubectlError
-from sandbox.demo_steps import IMAGE, NAMESPACE
+from sandbox.demo_steps import IMAGE
 from sandbox.settings import PROJECT
-from sandbox.stack import EXAMPLES, Stack, StackOptions
+from sandbox.stack import Stack, StackOptions
 from sandbox.workspace import workspace
 
 ROUNDS = 40
 FILES = 5000
-AGENT = "system:serviceaccount:lockgate-system:lockgate-agent"
 DEADLINE_S = 30
 
 
@@ -45,19 +44,17 @@ def measure() -> list[Row]:
             workspace("bench") as space,
             Stack(space.root, StackOptions(files=files, audit=True)) as stack,
         ):
-            _start_application(stack)
+            stack.plane.kubectl("apply", "-f", "-", input=stack.application_manifest())
+            await_synced(stack)
             merges = [_merge_once(stack, number) for number in range(ROUNDS)]
             git_s = [_plain_fetch(stack, space.root) for _ in range(10)]
     return _rows(merges, git_s)
 
 
 def _make_files(root: Path) -> Path:
-    deployment = (EXAMPLES / "config-repo" / "dev" / "deployment.yaml").read_text()
-    for source in (EXAMPLES / "config-repo").rglob("*"):
-        if source.is_file():
-            target = root / source.relative_to(EXAMPLES / "config-repo")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(source.read_bytes())
+    """The seed's config repo, and 5,000 files of others beside it."""
+    copy_seed(root)
+    deployment = (root / "dev" / "deployment.yaml").read_text()
     for n in range(FILES):
         file = root / f"other/{n // 100}/app{n}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -65,43 +62,15 @@ def _make_files(root: Path) -> Path:
     return root
 
 
-def _start_application(stack: Stack) -> None:
-    stack.plane.kubectl("apply", "-f", "-", input=stack.application_manifest())
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            found = stack.plane.kubectl("get", "deployment", "myapp", "-n", NAMESPACE, "-o", "json")
-            if json.loads(found)["status"].get("readyReplicas") == 2:
-                return
-        except KubectlError:
-            pass
-        if time.monotonic() > deadline:
-            raise RuntimeError("the application did not come up")
-        time.sleep(0.2)
-
-
 def _merge_once(stack: Stack, number: int) -> Merge:
     """Land one image tag through a merge request and read off when what happened."""
     project = stack.client("senior").projects.get(PROJECT)
-    branch, tag = f"bench-{number}", f"2.{number}"
     text = project.files.get("dev/deployment.yaml", "main").decode().decode()
     old = next(line for line in text.splitlines() if "image:" in line)
-    project.branches.create({"branch": branch, "ref": "main"})
-    content = text.replace(old, f"        image: {IMAGE}:{tag}")
-    project.commits.create(
-        {
-            "branch": branch,
-            "commit_message": tag,
-            "actions": [
-                {"action": "update", "file_path": "dev/deployment.yaml", "content": content}
-            ],
-        }
-    )
-    opened = project.mergerequests.create(
-        {"source_branch": branch, "target_branch": "main", "title": tag}
-    )
     begun = time.time()
-    landed = _land(project, opened.iid)
+    landed = land(
+        stack, "dev/deployment.yaml", text.replace(old, f"        image: {IMAGE}:2.{number}")
+    )
     applied = _await_apply(stack, begun)
     synced = _find(stack, "agent", "application synced", begun, revision=landed)
     pushed = _find(stack, "hub", "push arrived", begun, ref="refs/heads/main")
@@ -116,18 +85,6 @@ def _merge_once(stack: Stack, number: int) -> Merge:
         fetched=synced[0] - total_s + load_s,
         applied=applied,
     )
-
-
-def _land(project: Any, number: int) -> str:
-    deadline = time.monotonic() + DEADLINE_S
-    while True:
-        merge_request = project.mergerequests.get(number)
-        if merge_request.state == "merged":
-            return str(merge_request.merge_commit_sha)
-        if merge_request.detailed_merge_status == "mergeable":
-            merge_request.merge(sha=merge_request.sha)
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"!{number} could not be merged")
 
 
 def _await_apply(stack: Stack, since: float) -> float:

@@ -33,7 +33,7 @@ class Reading:
 def read_deployments(deployments: Sequence[Deployment], reporters: Collection[str]) -> Reading:
     """Judge `deployments` of one commit, given newest first."""
     trusted = [each for each in deployments if each.creator.username in reporters]
-    newest = _keep_newest(trusted)
+    newest = keep_newest(trusted)
     rollups = tuple(each for each in newest if each.environment.endswith(ROLLUP))
     return Reading(
         progress=_judge({each.state for each in rollups}),
@@ -43,7 +43,8 @@ def read_deployments(deployments: Sequence[Deployment], reporters: Collection[st
     )
 
 
-def _keep_newest(deployments: Iterable[Deployment]) -> list[Deployment]:
+def keep_newest(deployments: Iterable[Deployment]) -> list[Deployment]:
+    """Return the newest word on each environment, by name; `deployments` are given newest first."""
     newest: dict[str, Deployment] = {}
     for each in deployments:
         newest.setdefault(each.environment, each)

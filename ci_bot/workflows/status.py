@@ -1,10 +1,10 @@
 """The state of one merge request: itself, its gate, and what became of it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ci_bot.core.facts import Deployment, MergeRequest, MergeRequestState
 from ci_bot.core.gate import Verdict
+from ci_bot.core.waiting import keep_newest
 from ci_bot.forges.port import Forge
 from ci_bot.workflows.gate import judge
 
@@ -30,14 +30,7 @@ def get_status(forge: Forge, number: int) -> MergeRequestStatus:
         case MergeRequestState.MERGED:
             found = forge.list_deployments(sha=merge_request.landed_sha)
             return MergeRequestStatus(
-                merge_request=merge_request, verdict=None, deployments=_keep_newest(found)
+                merge_request=merge_request, verdict=None, deployments=tuple(keep_newest(found))
             )
         case MergeRequestState.CLOSED:
             return MergeRequestStatus(merge_request=merge_request, verdict=None, deployments=())
-
-
-def _keep_newest(deployments: Sequence[Deployment]) -> tuple[Deployment, ...]:
-    newest: dict[str, Deployment] = {}
-    for each in deployments:
-        newest.setdefault(each.environment, each)
-    return tuple(newest[name] for name in sorted(newest))

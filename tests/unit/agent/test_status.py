@@ -62,23 +62,25 @@ def test_a_small_status_has_only_what_is_known():
     }
 
 
+DEPLOYMENT = {
+    "group": "apps",
+    "version": "v1",
+    "kind": "Deployment",
+    "namespace": "prod",
+    "name": "x",
+}
+
+
 def test_a_full_status_is_spelled_as_argo_cds_tools_read_it():
-    deployment = {
-        "group": "apps",
-        "version": "v1",
-        "kind": "Deployment",
-        "namespace": "prod",
-        "name": "x",
-    }
     status = build_status(
         facts(
             sync=SyncStatus.OUT_OF_SYNC,
             resources=[
                 ResourceReport(
-                    **deployment, sync=SyncStatus.SYNCED, health=Health.DEGRADED, message="no"
+                    **DEPLOYMENT, sync=SyncStatus.SYNCED, health=Health.DEGRADED, message="no"
                 ),
                 ResourceReport(
-                    **{**deployment, "group": "", "kind": "ConfigMap"}, sync=SyncStatus.OUT_OF_SYNC
+                    **{**DEPLOYMENT, "group": "", "kind": "ConfigMap"}, sync=SyncStatus.OUT_OF_SYNC
                 ),
             ],
             requires_pruning=frozenset({("", "ConfigMap", "prod", "x")}),
@@ -92,7 +94,7 @@ def test_a_full_status_is_spelled_as_argo_cds_tools_read_it():
                 automated=True,
             ),
             operation_results=[
-                SyncedResource(**{**deployment, "group": ""}, status="Synced", message="created")
+                SyncedResource(**{**DEPLOYMENT, "group": ""}, status="Synced", message="created")
             ],
             retry_count=2,
             images=["b", "a", "b"],
@@ -104,7 +106,7 @@ def test_a_full_status_is_spelled_as_argo_cds_tools_read_it():
         )
     )
     assert status["resources"] == [
-        {**deployment, "status": "Synced", "health": {"status": "Degraded", "message": "no"}},
+        {**DEPLOYMENT, "status": "Synced", "health": {"status": "Degraded", "message": "no"}},
         {
             "version": "v1",
             "kind": "ConfigMap",
@@ -126,7 +128,7 @@ def test_a_full_status_is_spelled_as_argo_cds_tools_read_it():
             "source": SOURCE,
             "resources": [
                 {
-                    **deployment,
+                    **DEPLOYMENT,
                     "group": "",
                     "status": "Synced",
                     "message": "created",
