@@ -82,6 +82,12 @@ class ForgeAuthError(ForgeError):
     exit_code = USAGE
 
 
+class ForgeForbiddenError(ForgeAuthError):
+    """The token is good, and its user may not do this here."""
+
+    reason = "ForgeForbidden"
+
+
 class ForgeNotFoundError(ForgeError):
     """The project, merge request or commit is not there, or the token may not see it."""
 

@@ -46,7 +46,7 @@ def _port(
     """Let the world's failure hook speak before and after the call."""
 
     @functools.wraps(method)
-    def wrapped(self: "FakeForge", *args: P.args, **kwargs: P.kwargs) -> R:
+    def wrapped(self: "FakeForge", /, *args: P.args, **kwargs: P.kwargs) -> R:
         self.world.calls.append(method.__name__)
         self._fail(method.__name__, "before")
         answer = method(self, *args, **kwargs)
@@ -97,7 +97,10 @@ class FakeForge:
             if (state is None or item.state is state)
             and (not source_branch or item.source_branch == source_branch)
             and (not landed_sha or item.landed_sha == landed_sha)
-            and (updated_after is None or item.updated_at > updated_after)
+            and (
+                updated_after is None
+                or (item.updated_at is not None and item.updated_at > updated_after)
+            )
         ]
         return [self._show(item) for item in sorted(found, key=lambda item: -item.number)]
 
@@ -109,7 +112,7 @@ class FakeForge:
     def ensure_merge_request(self, draft: Draft) -> MergeRequest:
         for item in self.world.merge_requests.values():
             same_branch = item.source_branch == draft.source_branch
-            if same_branch and item.state is MergeRequestState.OPEN:
+            if same_branch and item.state is MergeRequestState.OPEN and not item.from_fork:
                 item.title, item.body = draft.title, draft.body
                 item.target_branch = draft.target_branch
                 return self._show(item)

@@ -25,6 +25,7 @@ from ci_bot.core.facts import (
 from ci_bot.errors import (
     ForgeAuthError,
     ForgeError,
+    ForgeForbiddenError,
     ForgeNotFoundError,
     ForgeUnavailableError,
 )
@@ -153,7 +154,8 @@ class GitLabForge:
 
     def _find_open(self, source_branch: str) -> MergeRequest | None:
         found = self.list_merge_requests(state=MergeRequestState.OPEN, source_branch=source_branch)
-        return found[0] if found else None
+        # A fork may have a branch of the same name; its merge request is a stranger's.
+        return next((each for each in found if not each.from_fork), None)
 
     @within_border
     def _create(self, draft: Draft) -> MergeRequest:
@@ -200,6 +202,9 @@ class GitLabForge:
 
     def merge(self, number: int, *, head_sha: str) -> MergeOutcome:
         """Merge exactly `head_sha`. Whatever GitLab answers, the merge request itself is read before it is believed."""
+        if not head_sha:
+            # GitLab takes an empty `sha` for none, and would merge whatever is there.
+            raise ForgeError(f"!{number} has no commit that could be merged")
         refusal: ForgeError | None = None
         try:
             self._request_merge(number, head_sha)
@@ -273,9 +278,10 @@ class GitLabForge:
         """Set a commit status; False where the token may not."""
         try:
             self._post_status(status)
-        except ForgeAuthError:
+        except ForgeForbiddenError:
             return False
-        except (ForgeUnavailableError, ForgeNotFoundError):
+        except (ForgeAuthError, ForgeUnavailableError, ForgeNotFoundError):
+            # An expired token is no answer to "may it": the caller keeps what it had to say.
             raise
         except ForgeError as err:
             # GitLab refuses to repeat the state a status has already.
@@ -331,7 +337,7 @@ def _waiting(merge_request: MergeRequest, reason: str) -> MergeOutcome:
 
 def _judge_refusal(merge_request: MergeRequest, status: str, refusal: ForgeError) -> MergeOutcome:
     """Say whether a refused merge may come good by itself."""
-    if isinstance(refusal, ForgeUnavailableError):
+    if isinstance(refusal, ForgeUnavailableError) or "insufficient_scope" in refusal.message:
         raise refusal
     words = status.replace("_", " ")
     if isinstance(refusal, ForgeAuthError):

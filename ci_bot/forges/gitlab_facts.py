@@ -75,15 +75,15 @@ def to_merge_request(data: Json) -> MergeRequest:
     state = STATES[data["state"]]
     return MergeRequest(
         number=int(data["iid"]),
-        title=data["title"],
+        title=_text(data, "title"),
         body=data.get("description") or "",
         state=state,
         draft=bool(data.get("draft", data.get("work_in_progress", False))),
-        source_branch=data["source_branch"],
-        target_branch=data["target_branch"],
-        head_sha=data["sha"],
+        source_branch=_text(data, "source_branch"),
+        target_branch=_text(data, "target_branch"),
+        head_sha=data["sha"] or "",  # null where there is no commit yet
         author=to_user(data["author"]),
-        web_url=data["web_url"],
+        web_url=_text(data, "web_url"),
         from_fork=data["source_project_id"] != data["target_project_id"],
         landed_sha=_landed_sha(data) if state is MergeRequestState.MERGED else "",
         merged_at=to_instant(data.get("merged_at")),
@@ -91,6 +91,13 @@ def to_merge_request(data: Json) -> MergeRequest:
         created_at=to_instant(data.get("created_at")),
         merge_blocker=_blocker(data) if state is MergeRequestState.OPEN else "",
     )
+
+
+def _text(data: Json, field: str) -> str:
+    value = data[field]
+    if not isinstance(value, str):
+        raise TypeError(f"{field} is no text")
+    return value
 
 
 def _landed_sha(data: Json) -> str:

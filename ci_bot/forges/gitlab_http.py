@@ -18,6 +18,7 @@ import requests
 from ci_bot.errors import (
     ForgeAuthError,
     ForgeError,
+    ForgeForbiddenError,
     ForgeNotFoundError,
     ForgeTimeoutError,
     ForgeUnavailableError,
@@ -169,10 +170,7 @@ def translate(err: gitlab.GitlabError, retry_after_s: float | None = None) -> Fo
             hint="Is it expired or revoked? Make a new one with scope api.",
         )
     if code == 403:
-        return ForgeAuthError(
-            f"the token may not do this: {said}",
-            hint="It needs scope api and the role Developer in the project.",
-        )
+        return _translate_forbidden(said)
     if code == 404:
         return ForgeNotFoundError(
             f"not found: {said}",
@@ -186,6 +184,17 @@ def translate(err: gitlab.GitlabError, retry_after_s: float | None = None) -> Fo
     if code is None:
         return ForgeUnavailableError(f"the forge's answer makes no sense: {said}")
     return ForgeError(f"the forge refused ({code}): {said}")
+
+
+def _translate_forbidden(said: str) -> ForgeAuthError:
+    if "insufficient_scope" in said:
+        return ForgeAuthError(
+            f"the token lacks a scope: {said}", hint="Make a new one with scope api."
+        )
+    return ForgeForbiddenError(
+        f"the token may not do this: {said}",
+        hint="It needs scope api and the role Developer in the project.",
+    )
 
 
 def _translate_transport(err: requests.RequestException) -> ForgeError:

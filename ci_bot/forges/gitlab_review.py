@@ -4,6 +4,7 @@ GitLab's Free tier keeps approvals over a push, so an approval is placed in time
 request. Whatever cannot be read is UNKNOWN.
 """
 
+import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ci_bot.core.facts import UNKNOWN, Approval, MergeRequest, Review, UnknownType, User
-from ci_bot.errors import ForgeAuthError, ForgeNotFoundError
+from ci_bot.errors import ForgeAuthError, ForgeForbiddenError, ForgeNotFoundError
 from ci_bot.forges.gitlab_facts import to_instant, to_merge_request, to_user
 
 Json = Mapping[str, Any]
-NO_ONE = 0
+NO_ONE, DEVELOPER = 0, 30
+CHANGES_WANTED = "requested_changes"
 _ADDED = re.compile(r"added \d+ commits?\b")
 _APPROVED = "approved this merge request"
 _CO_AUTHOR = re.compile(r"(?im)^co-authored-by:[^<\n]*<([^>\s]+)>")
@@ -68,6 +70,7 @@ class ReviewReader:
             approvals=UNKNOWN
             if approvals is None
             else tuple(_to_approval(each, material) for each in approvals),
+            vetoes=self._find_vetoes(handle),
             excluded=frozenset(excluded),
             unmapped_emails=tuple(sorted(unmapped)),
         )
@@ -87,21 +90,39 @@ class ReviewReader:
         return {str(each.id): each.attributes for each in found}
 
     def _find_merge_level(self, branch: str) -> int | UnknownType:
-        """Return the least role that may merge into `branch`; `NO_ONE` where nobody may."""
+        """Return the least role that may merge into `branch`; `NO_ONE` where nobody may.
+
+        Rules may be wildcards, so all are read; as on GitLab, the most permissive of those that match decides.
+        """
         try:
-            rule = self._project.protectedbranches.get(branch).attributes
-        except ForgeAuthError:
+            listed = self._project.protectedbranches.list(get_all=True)
+        except (ForgeAuthError, ForgeNotFoundError):
             return UNKNOWN
-        except ForgeNotFoundError:
+        rules = [each.attributes for each in listed if _is_matching(branch, each.name)]
+        if not rules:
             # An unprotected branch: whoever may push may merge, and that is a Developer.
-            return 30
+            return DEVELOPER
         levels = [
             level["access_level"]
+            for rule in rules
             for level in rule["merge_access_levels"]
             if level.get("user_id") is None and level.get("group_id") is None
         ]
         granted = [level for level in levels if level != NO_ONE]
         return min(granted) if granted else NO_ONE
+
+    def _find_vetoes(self, handle: Any) -> tuple[User, ...] | UnknownType:
+        """Return the reviewers whose last word is that changes are needed."""
+        try:
+            listed = handle.reviewer_details.list(get_all=True)
+        except ForgeForbiddenError:
+            return UNKNOWN
+        except ForgeNotFoundError:
+            # The merge request is there (it has just been read): this GitLab has no such reviews.
+            return ()
+        return tuple(
+            to_user(each.attributes.get("user")) for each in listed if each.state == CHANGES_WANTED
+        )
 
     def _map_emails(self, commits: Iterable[Json]) -> tuple[set[str], set[str]]:
         """Return the user ids behind the commits, and the addresses that belong to nobody."""
@@ -133,14 +154,22 @@ def _list_pushers(notes: Iterable[Json]) -> set[str]:
 
 
 def _find_pushed_at(versions: Sequence[Json], head_sha: str) -> datetime | UnknownType:
-    """Return when the newest version with this head came to be: a push back to an old head is a new version."""
-    times = [
-        to_instant(version.get("created_at"))
-        for version in versions
-        if version.get("head_commit_sha") == head_sha
-    ]
-    known = [at for at in times if at is not None]
-    return max(known) if known and len(known) == len(times) else UNKNOWN
+    """Return when the newest version came to be, where it is this head's.
+
+    A push back to an old head is a new version. Until GitLab has recorded it, an older version has that head too, and
+    its time would revive approvals from before.
+    """
+    if not head_sha or not versions:
+        return UNKNOWN
+    newest = max(versions, key=lambda version: int(version["id"]))
+    if newest.get("head_commit_sha") != head_sha:
+        return UNKNOWN
+    return to_instant(newest.get("created_at")) or UNKNOWN
+
+
+def _is_matching(branch: str, rule: str) -> bool:
+    """Match as GitLab does: `*` is any text, everything else is itself."""
+    return fnmatch.fnmatchcase(branch, rule.replace("[", "[[]").replace("?", "[?]"))
 
 
 def _to_approval(given: Json, material: _Material) -> Approval:
