@@ -35,7 +35,7 @@ class Loader:
 
     def load(self, state: AppState, app: Application) -> Desired:
         """Return what git states; raises what source or renderer raised. Updates the poll's due time."""
-        known = state.desired
+        known, state.fetch_s = state.desired, 0.0
         polled = self._monotonic() >= state.next_fetch
         due = state.fetch or polled
         pinned = app.operation.revision if app.operation else ""
@@ -45,12 +45,14 @@ class Loader:
         # One fetch answers all Applications of a repository that were woken together, by a hint or by their poll.
         since = state.asked_at if state.fetch else state.next_fetch
         state.fetch, state.asked_at = False, None
+        begun = self._monotonic()
         try:
             revision = self._fetch(app, pinned, since)
         except AgentError:
             state.fetch = True
             raise
         finally:
+            state.fetch_s = self._monotonic() - begun
             state.next_fetch = self._monotonic() + self._poll_s
         desired = self._desired(app, revision, known)
         self._remember(state, known, desired)

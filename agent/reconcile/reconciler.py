@@ -72,15 +72,16 @@ class View:
     changes: drift.Changes
 
 
-def _log_look(app: Application, view: View, *, wrote: bool, seconds: tuple[float, float]) -> None:
-    """Log what a look that mattered did; `seconds` are until the desired state was there, and in all."""
+def _log_look(app: Application, view: View, *, wrote: bool, seconds: Sequence[float]) -> None:
+    """Log what a look that mattered did; `seconds`: git's network, until the desired state was there, in all."""
     log.info(
         "application synced" if wrote else "application compared",
         application=str(app.identity),
         revision=view.desired.revision,
         writes=sum(action.writes for action in view.plan.actions) if wrote else 0,
-        load_ms=round(seconds[0] * 1000, 1),
-        total_ms=round(seconds[1] * 1000, 1),
+        fetch_ms=round(seconds[0] * 1000, 1),
+        load_ms=round(seconds[1] * 1000, 1),
+        total_ms=round(seconds[2] * 1000, 1),
     )
 
 
@@ -122,9 +123,9 @@ class Reconciler:
         fresh = drift.note(state, before.changes, self._parts.now(), scrubber.scrub)
         outcome = self._parts.steps.advance(state, app, before, scrubber.scrub, fresh=fresh)
         if outcome.wrote or known is None or known.revision != desired.revision:
-            _log_look(
-                app, before, wrote=outcome.wrote, seconds=(loaded_s, time.perf_counter() - begun)
-            )
+            total_s = time.perf_counter() - begun
+            seconds = (state.fetch_s, loaded_s, total_s)
+            _log_look(app, before, wrote=outcome.wrote, seconds=seconds)
         after = self._view(state, app, desired) if outcome.wrote else before
         drift.note_healed(state, after.changes, self._parts.now())
         drift.settle(state, self._parts.now())

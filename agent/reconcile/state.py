@@ -68,6 +68,7 @@ class AppState:
     fetch: bool = True  # somebody wants the network asked
     asked_at: float | None = None  # monotonic; a fetch begun since then answers the hint
     next_fetch: float = 0.0  # monotonic; when the poll is due
+    fetch_s: float = 0.0  # how long the last look waited for git's network
     desired: Desired | None = None
     previous_revision: str = ""
     previous_images: tuple[str, ...] = ()
