@@ -213,7 +213,9 @@ def _classify_unapplied(state: AppState) -> tuple[OutcomeClass, str]:
 def _find_failure(state: AppState) -> str | None:
     """Return why this change does not work, or None while it may still come good."""
     operation = state.operation
-    if operation is not None and operation.phase in {"Failed", "Error"}:
+    # A failed sync of an earlier revision says nothing of one that had nothing to apply: a revert, often.
+    current = operation is not None and operation.revision in {"", state.revision}
+    if operation is not None and current and operation.phase in {"Failed", "Error"}:
         return operation.message or "the sync failed"
     blocking = _find_blocking(state)
     if blocking is not None:
