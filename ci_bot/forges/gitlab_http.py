@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import gitlab
 import requests
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from ci_bot.errors import (
     ForgeAuthError,
@@ -48,7 +49,13 @@ class GuardedSession(requests.Session):
         options.update(stream=True, allow_redirects=False)
         answer = super().send(request, **options)
         # requests has no deadline for a whole body; the content it would read lazily is read here instead.
-        answer._content = _read_body(answer, deadline)  # noqa: SLF001
+        try:
+            answer._content = _read_body(answer, deadline)  # noqa: SLF001
+        except ReadTimeoutError as err:
+            raise requests.ReadTimeout("the answer stopped") from err
+        except HTTPError as err:
+            # Cut short or not decodable: below requests, these are the transport's own errors.
+            raise requests.ConnectionError("the answer broke off") from err
         self.retry_after_s = parse_retry_after(answer.headers, datetime.now(UTC))
         _check_answer(answer)
         return answer
