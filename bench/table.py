@@ -1,10 +1,13 @@
 """A benchmark's rows, and how they are shown."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
+
+LOG_WIDTH = 160
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +28,8 @@ def show(name: str, rows: Sequence[Row]) -> None:
     for row in rows:
         mark = {True: "[green]met[/]", False: "[red]missed[/]", None: ""}[row.met]
         table.add_row(row.what, row.measured, row.peer, row.reach, mark)
-    Console().print(table)
+    # A log has no width; rich would take 80 columns, and fold every cell.
+    Console(width=None if sys.stdout.isatty() else LOG_WIDTH).print(table)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -192,7 +192,7 @@ class ControlPlane:
         return write_token_config(path, self.server, self.ca_file, token)
 
     def request(self, method: str, path: str, body: object = None) -> bytes:
-        """One raw request as the administrator; raise SandboxError on a status of 400 or more."""
+        """One raw request as the administrator, PATCH as a strategic merge; raise SandboxError on a status of 400 or more."""
         status, answer = self._exchange(method, path, body)
         if status >= http.client.BAD_REQUEST:
             raise SandboxError(f"{method} {path}: {status} {answer[:256].decode(errors='replace')}")
@@ -239,7 +239,8 @@ class ControlPlane:
         connection = self._connect()
         try:
             data = None if body is None else json.dumps(body)
-            headers = {"Content-Type": "application/json", "Accept": "application/json"}
+            kind = "strategic-merge-patch+json" if method == "PATCH" else "json"
+            headers = {"Content-Type": f"application/{kind}", "Accept": "application/json"}
             if path == "/metrics":
                 headers = {}
             connection.request(method, path, body=data, headers=headers)
