@@ -6,6 +6,7 @@ and around it, without changing it.
 """
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -41,7 +42,14 @@ class GuardedSession(requests.Session):
     def __init__(self, timeout_s: float) -> None:
         super().__init__()
         self._timeout_s = timeout_s
-        self.retry_after_s: float | None = None  # what the last answer asked for
+        # The hub's threads share a session; one must not read what another's answer asked for.
+        self._asked = threading.local()
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """The wait that this thread's last answer asked for."""
+        asked: float | None = getattr(self._asked, "seconds", None)
+        return asked
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         """Send one request; raises Timeout, or ForgeError where the answer is not from a forge's API."""
@@ -56,7 +64,7 @@ class GuardedSession(requests.Session):
         except HTTPError as err:
             # Cut short or not decodable: below requests, these are the transport's own errors.
             raise requests.ConnectionError("the answer broke off") from err
-        self.retry_after_s = parse_retry_after(answer.headers, datetime.now(UTC))
+        self._asked.seconds = parse_retry_after(answer.headers, datetime.now(UTC))
         _check_answer(answer)
         return answer
 
