@@ -98,7 +98,7 @@ class Syncer:
         try:
             self._store.save(exact)
         except AgentError as error:
-            # The union written before still covers everything; the next look writes the rest.
+            # The union written before still covers everything; the next sync that writes makes it exact.
             outcome.errors.append(error)
         else:
             request.app.inventory = exact
