@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from bench.fleet import AGENT, fleet
 from bench.table import Row, milliseconds, percentile
@@ -33,14 +34,15 @@ def measure() -> list[Row]:
             mark = now()
             spans = [_drift_once(stack, watch, number, chance) for number in range(EDITS)]
             time.sleep(1)
-            asked = [event for event in stack.plane.audit_events(AGENT) if event.at >= mark]
+            events = [event for event in stack.plane.audit_events() if event.at >= mark]
             stack.stop_part("agent")
             with _kubectl_loop(stack):
                 numbers = range(EDITS, EDITS + PEER_EDITS)
                 peer = [_drift_once(stack, watch, number, chance) for number in numbers]
         finally:
             watch.close()
-    return [*_times(spans, peer), *_requests(asked)]
+    asked = [event for event in events if event.user == AGENT]
+    return [*_times(spans, peer), *_shares(events), *_requests(asked)]
 
 
 def _times(spans: list[float], peer: list[float]) -> list[Row]:
@@ -60,6 +62,28 @@ def _times(spans: list[float], peer: list[float]) -> list[Row]:
             peer=milliseconds(percentile(peer, 0.99)),
         ),
     ]
+
+
+def _shares(events: list[AuditEvent]) -> list[Row]:
+    """Split a repair by the audit log; how long the edits' own PATCHes took tells how busy the machine is."""
+    patches = [e for e in events if e.resource == "deployments" and e.verb == "patch"]
+    edits = [e for e in patches if "fieldManager=bench-" in e.uri]
+    repairs = [e for e in patches if e.user == AGENT]
+    shares = {
+        "the agent, from the edit's answer to its apply's arrival": [
+            _between(edit.ended, next(e.at for e in repairs if e.at > edit.at)) for edit in edits
+        ],
+        "the API server, that apply": [_between(e.at, e.ended) for e in repairs],
+        "for comparison: the API server, the edit itself": [_between(e.at, e.ended) for e in edits],
+    }
+    return [
+        Row(what=f"  {name}, p50", measured=milliseconds(percentile(spans, 0.5)))
+        for name, spans in shares.items()
+    ]
+
+
+def _between(start: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
 
 
 def _requests(asked: list[AuditEvent]) -> list[Row]:

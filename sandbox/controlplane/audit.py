@@ -23,7 +23,10 @@ rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEvent:
-    """One request as the API server saw it. `at` is its arrival, RFC 3339 in UTC; `code` is 0 while a watch is open."""
+    """One request as the API server saw it. `at` is its arrival, `ended` its last stage; RFC 3339 in UTC.
+
+    `code` is 0 while a watch is open.
+    """
 
     user: str
     verb: str
@@ -34,6 +37,7 @@ class AuditEvent:
     name: str
     code: int
     at: str
+    ended: str
     user_agent: str
 
 
@@ -72,5 +76,6 @@ def _event(raw: dict[str, Any]) -> AuditEvent:
         name=str(target.get("name", "")),
         code=int(answer.get("code", 0)) if ended else 0,
         at=str(raw["requestReceivedTimestamp"]),
+        ended=str(raw["stageTimestamp"]),
         user_agent=str(raw.get("userAgent", "")),
     )
