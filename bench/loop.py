@@ -1,7 +1,8 @@
 """Merge → applied: from the webhook's arrival at the hub to the acknowledged server-side apply, on real processes.
 
 Hub and agent run as users start them, git is fetched over https from the sandbox's forge, the config repo has 5,000
-files. The peers: what polling costs (measured with the hub stopped and a poll of two seconds, computed for 60 s and
+files. Merges keep a distance: the agent takes one hint a second of a repository after a burst of five, and a flood is not
+what is measured here. The peers: what polling costs (measured with the hub stopped and a poll of two seconds, computed for 60 s and
 180 s), and git itself fetching each of the same commits over the same https.
 """
 
@@ -22,6 +23,7 @@ from sandbox.stack import Stack, StackOptions
 from sandbox.workspace import workspace
 
 ROUNDS = 40
+APART_S = 1.2
 FILES = 5000
 POLL_S, POLL_ROUNDS = 2, 10
 
@@ -38,8 +40,10 @@ def measure() -> list[Row]:
             _plain_fetch(stack)
             merges, plain = [], []
             for number in range(ROUNDS):
+                begun = time.monotonic()
                 merges.append(merge_once(stack, f"2.{number}"))
                 plain.append(_plain_fetch(stack))
+                time.sleep(max(0.0, begun + APART_S - time.monotonic()))
             polls = _polls(stack)
     return _rows(merges, plain, polls)
 
@@ -71,7 +75,10 @@ def _polls(stack: Stack) -> list[float]:
 
 
 def _plain_fetch(stack: Stack) -> float:
-    """Fetch the branch's new commit with git itself, as the agent's user, into a bare repository that has the rest."""
+    """Fetch the branch's new commit with git itself, as the agent's user, into a bare repository that has the rest.
+
+    As a person's git does: it asks without a credential first, and again with it after the refusal.
+    """
     bare, credential = stack.root / "peer.git", stack.root / "peer-git-credential"
     if not bare.exists():
         subprocess.run(["git", "init", "-q", "--bare", str(bare)], check=True)
@@ -100,7 +107,7 @@ def _rows(merges: Sequence[Merge], plain: Sequence[float], polls: Sequence[float
     measured = f"{milliseconds(sum(polls) / len(polls))} at {POLL_S} s (mean of {len(polls)})"
     return [
         Row(
-            what=f"merge → applied, {len(merges)} merges, p50",
+            what=f"merge → applied, {len(merges)} merges ≥ {APART_S} s apart, p50",
             measured=milliseconds(p50),
             peer=f"polling, no hub: {measured}; computed: {computed}",
             reach="≤ 350 ms",
