@@ -47,7 +47,7 @@ class Receiver:
             webhook_secret=None if secret is None else SecretStr(secret),
         )
 
-    async def _call(self, headers: Sequence[tuple[bytes, bytes]], parts: Sequence[bytes]) -> int:
+    def make_app(self) -> Any:
         projects = Projects(
             (
                 self._project("group/config", SECRET),
@@ -55,10 +55,12 @@ class Receiver:
                 self._project("quiet/config", None),
             )
         )
-        app = web.make_public_app(
+        return web.make_public_app(
             web.Webhooks(projects, self.ledger, lambda _p, event, _d: self.arrived.append(event))
         )
-        waiting = [*parts]
+
+    async def _call(self, headers: Sequence[tuple[bytes, bytes]], parts: Sequence[bytes]) -> int:
+        app, waiting = self.make_app(), [*parts]
         status = 0
 
         async def receive() -> dict[str, Any]:
@@ -72,15 +74,7 @@ class Receiver:
             nonlocal status
             status = message.get("status", status)
 
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": "/webhooks",
-            "raw_path": b"/webhooks",
-            "query_string": b"",
-            "headers": [*headers],
-        }
-        await app(scope, receive, send)
+        await app(scope_of(headers), receive, send)
         return status
 
     def post(self, body: bytes | Sequence[bytes], *headers: tuple[bytes, bytes]) -> int:
@@ -90,6 +84,17 @@ class Receiver:
     def rows(self, project: str = "group/config") -> list[inbox.Delivery]:
         with self.database.read() as connection:
             return inbox.list_undone(connection, project)
+
+
+def scope_of(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": "/webhooks",
+        "raw_path": b"/webhooks",
+        "query_string": b"",
+        "headers": [*headers],
+    }
 
 
 @pytest.fixture
@@ -143,6 +148,55 @@ def test_a_body_without_end_is_cut_off_while_it_is_read(receiver: Receiver):
     """W3: chunked and endless; memory stays at the limit."""
     assert receiver.post([b"x" * 65536] * 1000, TOKEN) == 413
     assert receiver.read <= web.BODY_LIMIT + 65536
+
+
+def test_a_thousand_large_deliveries_at_once_hold_only_so_many_bodies(receiver: Receiver):
+    """W3: memory is flat, whatever arrives in parallel and with the right secret."""
+    app, held, most, answers = receiver.make_app(), set(), 0, []
+    part = b"x" * 524_288
+
+    async def deliver(number: int) -> None:
+        nonlocal most
+
+        async def receive() -> dict[str, Any]:
+            nonlocal most
+            held.add(number)
+            most = max(most, len(held))
+            await asyncio.sleep(0)
+            return {"type": "http.request", "body": part, "more_body": True}
+
+        async def send(message: Any) -> None:
+            held.discard(number)
+            if "status" in message:
+                answers.append(message["status"])
+
+        await app(scope_of([TOKEN]), receive, send)
+
+    async def flood() -> None:
+        await asyncio.gather(*(deliver(number) for number in range(1000)))
+
+    asyncio.run(flood())
+    assert answers == [413] * 1000
+    assert 1 < most <= web.READERS
+
+
+def test_a_body_that_trickles_is_cut_off(receiver: Receiver, monkeypatch: pytest.MonkeyPatch):
+    """W3: one byte now and then does not hold a place for ever."""
+    monkeypatch.setattr(web, "BODY_DEADLINE_S", 0.2)
+    answers = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0.05)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def send(message: Any) -> None:
+        answers.append(message.get("status"))
+
+    async def trickle() -> None:
+        await asyncio.wait_for(receiver.make_app()(scope_of([TOKEN]), receive, send), 5)
+
+    asyncio.run(trickle())
+    assert answers[0] == 408
 
 
 @pytest.mark.parametrize("length", [b"10000000000", b"-1", b"many", b"0x10"])
