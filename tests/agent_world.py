@@ -3,6 +3,7 @@
 import contextlib
 import json
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -274,7 +275,19 @@ class World:
     # -- what the API server saw ------------------------------------------------------------------
 
     def requests(self) -> list[Any]:
-        """Return the agent's requests so far that concern the destination namespace."""
+        """Return the agent's requests so far that concern the destination namespace.
+
+        The server writes a line after it has answered, so the log is read until it stands still for a moment.
+        """
+        seen = self._read_requests()
+        while True:
+            time.sleep(0.1)
+            again = self._read_requests()
+            if len(again) == len(seen):
+                return again
+            seen = again
+
+    def _read_requests(self) -> list[Any]:
         return [
             event
             for event in self.plane.audit_events(AGENT)
