@@ -143,16 +143,6 @@ class Engine:
         self._log.info("hint taken", repository=show(repo), ref=ref, applications=count)
         return count
 
-    def refresh_all(self) -> int:
-        """Fetch everything now."""
-        return self._refresh(self._registry.list_apps())
-
-    def report_all(self) -> None:
-        """Report every Application anew at its next look, changed or not: somebody has lost track."""
-        for app in self._registry.list_apps():
-            app.report = None
-            self._queue.add(str(app.identity))
-
     def _refresh(self, apps: Iterable[AppState]) -> int:
         count, now = 0, time.monotonic()
         for app in apps:

@@ -132,10 +132,6 @@ class Registry:
         with self.lock:
             return self._objects.setdefault(key, ObjectState(key=key))
 
-    def forget_object(self, key: ObjectKey) -> None:
-        with self.lock:
-            self._objects.pop(key, None)
-
     def claim(self, app: str, keys: Iterable[ObjectKey]) -> None:
         """Say whose business these objects are; the first Application keeps what two want (K13)."""
         with self.lock:

@@ -38,7 +38,3 @@ class Projects:
     def find_by_path(self, path: str) -> HubProject | None:
         wanted = path.lower()
         return next((each for each in self._projects if each.path.lower() == wanted), None)
-
-    def list_by_repository(self, address: str) -> list[HubProject]:
-        key = normalise(address)
-        return [each for each in self._projects if key and key in each.keys]
